@@ -1,0 +1,2 @@
+//! The plugin when a runtime calls (`CNI_COMMAND` is set), the operator's command line otherwise.
+fn main() {}
