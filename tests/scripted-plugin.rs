@@ -67,12 +67,7 @@ fn main() -> ExitCode {
 
 /// The grandchild: stays alive for a while and holds every descriptor it inherited.
 fn hold(args: &[OsString]) -> ExitCode {
-    let number = |at: usize| {
-        args.get(at)
-            .and_then(|a| a.to_str())
-            .and_then(|a| a.parse::<u64>().ok())
-            .unwrap_or(0)
-    };
+    let number = |at: usize| args.get(at).and_then(|a| a.to_str()).and_then(|a| a.parse::<u64>().ok()).unwrap_or(0);
     if number(3) == 1 {
         let _ = nix::unistd::setsid();
     }
@@ -110,10 +105,7 @@ fn gather(argv0: Option<&OsString>) -> Result<Given, String> {
     let _ = std::io::stdin().lock().read_to_end(&mut stdin);
     Ok(Given {
         dir: path.parent().map(PathBuf::from).unwrap_or_default(),
-        kind: path
-            .file_name()
-            .map(|n| n.to_string_lossy().into_owned())
-            .unwrap_or_default(),
+        kind: path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default(),
         operation: variable("CNI_COMMAND"),
         config: serde_json::from_slice(&stdin).unwrap_or(Value::Null),
         stdin: String::from_utf8_lossy(&stdin).into_owned(),
@@ -121,17 +113,12 @@ fn gather(argv0: Option<&OsString>) -> Result<Given, String> {
 }
 
 fn variable(name: &str) -> String {
-    std::env::var_os(name)
-        .map(|v| v.to_string_lossy().into_owned())
-        .unwrap_or_default()
+    std::env::var_os(name).map(|v| v.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
 fn beside(given: &Given) -> Value {
     let path = given.dir.join(format!("{}.script.json", given.kind));
-    std::fs::read(path)
-        .ok()
-        .and_then(|text| serde_json::from_slice(&text).ok())
-        .unwrap_or(Value::Null)
+    std::fs::read(path).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or(Value::Null)
 }
 
 /// Grandchild, wait, block, stderr, stdout, signal, exit code: always in this order.
@@ -192,16 +179,11 @@ fn spawn_grandchild(told: &Value) -> Result<u32, String> {
     let setsid = is("setsid").unwrap_or(false);
     let exe = std::env::current_exe().map_err(|e| format!("finding my own path: {e}"))?;
     let mut command = Command::new(exe);
-    command
-        .arg("--hold")
-        .arg(ms.to_string())
-        .arg(u8::from(setsid).to_string());
+    command.arg("--hold").arg(ms.to_string()).arg(u8::from(setsid).to_string());
     if is("same_group") == Some(false) {
         command.process_group(0);
     }
-    let child = command
-        .spawn()
-        .map_err(|e| format!("starting the grandchild: {e}"))?;
+    let child = command.spawn().map_err(|e| format!("starting the grandchild: {e}"))?;
     // Whoever ends our group now must not reach a grandchild that was told to leave it.
     for _ in 0..500 {
         if !setsid || record::session_of(child.id()) == Some(u64::from(child.id())) {

@@ -14,11 +14,7 @@ pub fn make(given: &Given, step: &Step, failing: bool) -> Result<Answer, String>
     let exit = step.number("exit").and_then(|n| u8::try_from(n).ok());
     if failing {
         let error = step.0.get("error").and_then(Value::as_object);
-        let raw = if let Some(error) = error {
-            Some(line(&error_object(given, error)))
-        } else {
-            raw_stdout(step)?
-        };
+        let raw = if let Some(error) = error { Some(line(&error_object(given, error))) } else { raw_stdout(step)? };
         if let Some(stdout) = raw {
             let exit = exit.unwrap_or(u8::from(error.is_some()));
             return Ok(Answer { stdout, exit });
@@ -26,10 +22,7 @@ pub fn make(given: &Given, step: &Step, failing: bool) -> Result<Answer, String>
         let dies = exit.is_some_and(|code| code != 0) || step.0.contains_key("signal");
         if dies && step.0.get("result").is_none() {
             let exit = exit.unwrap_or(1);
-            return Ok(Answer {
-                stdout: Vec::new(),
-                exit,
-            });
+            return Ok(Answer { stdout: Vec::new(), exit });
         }
     }
     let stdout = match (given.operation.as_str(), step.0.get("result")) {
@@ -72,9 +65,7 @@ fn error_object(given: &Given, error: &Map<String, Value>) -> Value {
     let version = config_version(given).unwrap_or("0.1.0");
     object.entry("cniVersion").or_insert_with(|| version.into());
     object.entry("code").or_insert_with(|| 100.into());
-    object
-        .entry("msg")
-        .or_insert_with(|| "the script said no".into());
+    object.entry("msg").or_insert_with(|| "the script said no".into());
     Value::Object(object)
 }
 
@@ -93,11 +84,9 @@ fn filled(given: &Given, told: &Value) -> Value {
             _ => told.clone(),
         },
         Value::Array(items) => items.iter().map(|v| filled(given, v)).collect(),
-        Value::Object(map) => map
-            .iter()
-            .map(|(key, value)| (key.clone(), filled(given, value)))
-            .collect::<Map<_, _>>()
-            .into(),
+        Value::Object(map) => {
+            map.iter().map(|(key, value)| (key.clone(), filled(given, value))).collect::<Map<_, _>>().into()
+        }
         _ => told.clone(),
     }
 }
@@ -111,11 +100,7 @@ fn add_result(given: &Given, step: &Step) -> Value {
     }
     let ifname = variable("CNI_IFNAME");
     let network = given.config.get("name").and_then(Value::as_str);
-    let key = format!(
-        "{}/{ifname}/{}",
-        variable("CNI_CONTAINERID"),
-        network.unwrap_or("")
-    );
+    let key = format!("{}/{ifname}/{}", variable("CNI_CONTAINERID"), network.unwrap_or(""));
     let [a, b, ..] = fingerprint(&key).to_le_bytes();
     let address = format!("10.88.{a}.{b}/16");
     let Some(version) = config_version(given).filter(|v| !v.is_empty()) else {
@@ -140,15 +125,11 @@ fn add_result(given: &Given, step: &Step) -> Value {
 
 /// FNV-1a: addresses differ between attachments and are the same whenever the test is run.
 fn fingerprint(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 fn version(given: &Given, step: &Step) -> Value {
-    let all = json!([
-        "0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"
-    ]);
+    let all = json!(["0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"]);
     json!({
         "cniVersion": config_version(given).unwrap_or("1.1.0"),
         "supportedVersions": step.0.get("versions").cloned().unwrap_or(all),

@@ -50,12 +50,7 @@ impl Log {
     /// callers at once count correctly without a lock.
     pub fn count(&self, given: &Given) -> Result<u64, String> {
         let network = given.config.get("name").and_then(Value::as_str);
-        let name = format!(
-            ".count-{}-{}-{}",
-            given.kind,
-            given.operation,
-            network.unwrap_or("").replace('/', "_")
-        );
+        let name = format!(".count-{}-{}-{}", given.kind, given.operation, network.unwrap_or("").replace('/', "_"));
         let base = self.0.clone().unwrap_or_else(|| given.dir.join("calls"));
         append(&with(&base, &name), &Value::Null).map(|end| end / 5)
     }
@@ -69,11 +64,7 @@ fn with(path: &Path, suffix: &str) -> PathBuf {
 
 fn append(path: &Path, line: &Value) -> Result<u64, String> {
     let say = |e: std::io::Error| format!("appending to {}: {e}", path.display());
-    let mut file = OpenOptions::new()
-        .append(true)
-        .create(true)
-        .open(path)
-        .map_err(say)?;
+    let mut file = OpenOptions::new().append(true).create(true).open(path).map_err(say)?;
     let mut bytes = line.to_string().into_bytes();
     bytes.push(b'\n');
     file.write_all(&bytes).map_err(say)?;
@@ -99,9 +90,7 @@ fn environment() -> Map<String, Value> {
 }
 
 fn target(fd: u32) -> Option<String> {
-    std::fs::read_link(format!("/proc/self/fd/{fd}"))
-        .ok()
-        .map(|link| lossy(link.as_os_str()))
+    std::fs::read_link(format!("/proc/self/fd/{fd}")).ok().map(|link| lossy(link.as_os_str()))
 }
 
 /// Descriptors above stderr with what they point to; the one that lists them is gone by the time it is looked up.
@@ -109,10 +98,8 @@ fn descriptors() -> Map<String, Value> {
     let Ok(entries) = std::fs::read_dir("/proc/self/fd") else {
         return Map::new();
     };
-    let numbers: Vec<u32> = entries
-        .flatten()
-        .filter_map(|e| e.file_name().to_str().and_then(|n| n.parse().ok()))
-        .collect();
+    let numbers: Vec<u32> =
+        entries.flatten().filter_map(|e| e.file_name().to_str().and_then(|n| n.parse().ok())).collect();
     numbers
         .into_iter()
         .filter(|fd| *fd > 2)

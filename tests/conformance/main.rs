@@ -1,0 +1,151 @@
+//! What a meta-plugin must do, judged from outside: environment and stdin in, stdout, exit code and delegates' memory out.
+//!
+//! The plugin's path is an argument, so that the suite can be pointed at any meta-plugin:
+//!
+//! ```text
+//! cargo test --test conformance                                              # the plugin of this package
+//! cargo test --test conformance -- --plugin /opt/cni/bin/multus --subject multus
+//! ```
+//!
+//! `--subject` says how the plugin is configured. `meta-cni` takes the pod's annotations from the runtime, and networks
+//! from a directory; `multus` takes both from an API server, which is not part of this suite, so what needs them shows as
+//! ignored there, with the reason in brackets, and the other checks give a pod's additional networks as inline
+//! `delegates`. A check carries the ids of the statements it proves in its name. Each must be able to fail: every row of
+//! a table that expects a refusal stands beside one that expects success.
+//!
+//! The delegates are the scripted plugin; network namespaces are real, so the suite needs root. Nothing else is needed.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    clippy::exit,
+    reason = "tests make files and processes, and a broken expectation ends the test"
+)]
+
+#[path = "../harness/mod.rs"]
+mod harness;
+
+mod add;
+mod annotation;
+mod bad_config;
+mod bad_delegate;
+mod check;
+mod concurrency;
+mod del;
+mod delegate;
+mod environment;
+mod judge;
+mod networks;
+mod protocol;
+mod recursion;
+mod result;
+mod status;
+mod world;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::Arc;
+use world::{Kind, Subject};
+
+/// What a check needs of its subject.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Needs {
+    Nothing,
+    /// Pod annotations and networks without an API server.
+    Annotations,
+    /// Keys of the master config that only meta-cni has.
+    OwnKeys,
+}
+
+/// One check: a name that carries statement ids, and a function that panics when the subject fails.
+pub struct Check {
+    name: String,
+    needs: Needs,
+    run: Box<dyn Fn(&Subject) + Send>,
+}
+
+/// A check.
+pub fn check(name: impl Into<String>, needs: Needs, run: impl Fn(&Subject) + Send + 'static) -> Check {
+    Check { name: name.into(), needs, run: Box::new(run) }
+}
+
+thread_local! {
+    static WHERE: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+fn main() {
+    let (subject, rest) = arguments();
+    let arguments = Arguments::from_iter(rest);
+    println!("subject: {} ({})", subject.plugin.display(), subject.kind.name());
+    // The report shows each failure once, with its place; the default hook would print it a second time in between.
+    std::panic::set_hook(Box::new(|info| {
+        let place = info.location().map_or_else(String::new, ToString::to_string);
+        WHERE.with(|cell| *cell.borrow_mut() = place);
+    }));
+    let subject = Arc::new(subject);
+    let trials = checks().into_iter().map(|check| trial(check, Arc::clone(&subject))).collect();
+    libtest_mimic::run(&arguments, trials).exit();
+}
+
+fn checks() -> Vec<Check> {
+    [
+        protocol::checks(),
+        environment::checks(),
+        result::checks(),
+        add::checks(),
+        del::checks(),
+        check::checks(),
+        status::checks(),
+        delegate::checks(),
+        bad_delegate::checks(),
+        bad_config::checks(),
+        annotation::checks(),
+        networks::checks(),
+        recursion::checks(),
+        concurrency::checks(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+fn trial(check: Check, subject: Arc<Subject>) -> Trial {
+    let lacks = subject.kind == Kind::Multus && check.needs != Needs::Nothing;
+    let reason = match check.needs {
+        Needs::Nothing => "",
+        Needs::Annotations => "needs annotations from the runtime",
+        Needs::OwnKeys => "needs meta-cni's keys",
+    };
+    Trial::test(check.name, move || {
+        catch_unwind(AssertUnwindSafe(|| (check.run)(&subject))).map_err(|panic| {
+            let text = panic
+                .downcast_ref::<String>()
+                .cloned()
+                .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+                .unwrap_or_default();
+            Failed::from(WHERE.with(|place| format!("{}: {text}", place.borrow())))
+        })
+    })
+    .with_ignored_flag(lacks)
+    .with_kind(if lacks { reason } else { "" })
+}
+
+/// Our own two options, and what is left for libtest.
+fn arguments() -> (Subject, Vec<String>) {
+    let mut plugin = harness::plugin_under_test();
+    let mut kind = Kind::MetaCni;
+    let mut rest = Vec::new();
+    let mut given = std::env::args();
+    while let Some(argument) = given.next() {
+        match argument.as_str() {
+            "--plugin" => plugin = given.next().map(PathBuf::from).expect("--plugin PATH"),
+            "--subject" => kind = Kind::named(&given.next().expect("--subject meta-cni|multus")),
+            _ => rest.push(argument),
+        }
+    }
+    let plugin = plugin.canonicalize().unwrap_or_else(|e| panic!("--plugin {}: {e}", plugin.display()));
+    (Subject { plugin, kind }, rest)
+}
