@@ -257,10 +257,17 @@ fn netns_is(subject: &Subject, value: Option<&str>) {
 
 fn never_added(subject: &Subject) {
     let mut world = World::with_extras(subject, 1);
+    for _ in 0..2 {
+        world.del();
+    }
+    nothing_left(&world);
+    world.add();
+    assert_eq!(world.order_of("ADD"), ["eth0 main", "net1 extra-a"], "a DEL before ADD is forgotten");
     world.del();
+    nothing_left(&world);
+    world.sandbox = crate::harness::Sandbox::new();
     world.sandbox.netns.vanish();
     world.del();
-    assert_eq!(world.order_of("ADD"), Vec::<String>::new());
     nothing_left(&world);
 }
 
@@ -268,6 +275,9 @@ fn state_is_gone(subject: &Subject) {
     let world = World::with_extras(subject, 1);
     world.add();
     std::fs::remove_dir_all(world.node.state()).unwrap();
+    world.del();
+    nothing_left(&world);
+    world.add();
     world.del();
     nothing_left(&world);
 }

@@ -85,9 +85,12 @@ fn default_networks(subject: &Subject) {
 
 fn not_below(subject: &Subject) {
     let world = World::new(subject);
-    world.primary(&list("cluster", "main"));
+    world.primary(&newest("cluster", "new", &json!({})));
     world.node_call("STATUS").run().success();
-    assert_eq!(world.order_of("STATUS"), Vec::<String>::new());
+    world.primary(&list("cluster", "old"));
+    world.node_call("STATUS").run().success();
+    let kinds: Vec<_> = world.calls_of("STATUS").into_iter().map(|call| call.kind).collect();
+    assert_eq!(kinds, ["new"]);
 }
 
 fn not_ready(subject: &Subject, code: u64) {
@@ -107,6 +110,8 @@ fn ignores_requested(subject: &Subject) {
     world.node.nad("default", "net-a", &newest("net-a", "extra-a", &failing));
     world.call("ADD").networks("net-a").run().success();
     world.node_call("STATUS").run().success();
+    let kinds: Vec<_> = world.calls_of("STATUS").into_iter().map(|call| call.kind).collect();
+    assert_eq!(kinds, ["main"]);
 }
 
 fn gc(world: &World, valid: Value) {
@@ -118,6 +123,8 @@ fn gc_with_nothing(subject: &Subject) {
     gc(&world, json!([]));
     std::fs::remove_dir_all(world.node.state()).unwrap();
     gc(&world, json!([]));
+    world.add();
+    world.del();
 }
 
 /// CRI-O calls GC with a list that knows nothing of additional interfaces.

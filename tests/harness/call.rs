@@ -26,6 +26,7 @@ pub struct Call {
 
 /// A call under way.
 pub struct Running {
+    operation: String,
     child: Child,
     stdout: Receiver<Vec<u8>>,
     stderr: Receiver<Vec<u8>>,
@@ -41,6 +42,8 @@ pub struct Output {
     pub stdout: String,
     pub stderr: String,
     pub elapsed: Duration,
+    /// `CNI_COMMAND` of the call.
+    pub operation: String,
     /// False when somebody still held stdout after the plugin had ended: that would hang a runtime.
     pub released: bool,
 }
@@ -136,7 +139,8 @@ impl Call {
         std::thread::spawn(move || pipe.write_all(&stdin));
         let stdout = collect(child.stdout.take().unwrap());
         let stderr = collect(child.stderr.take().unwrap());
-        Running { child, stdout, stderr, began }
+        let operation = self.env.get("CNI_COMMAND").cloned().unwrap_or_default();
+        Running { operation, child, stdout, stderr, began }
     }
 }
 
@@ -173,6 +177,7 @@ impl Running {
         let (stdout, released) = drain(&self.stdout);
         let (stderr, _) = drain(&self.stderr);
         Output {
+            operation: std::mem::take(&mut self.operation),
             exit: status.code(),
             signal: status.signal(),
             stdout: String::from_utf8_lossy(&stdout).into_owned(),
@@ -225,6 +230,8 @@ impl Output {
     pub fn success(&self) -> Value {
         assert_eq!(self.exit, Some(0), "the call failed: {self:?}");
         assert!(self.released, "somebody still holds the plugin's stdout: {self:?}");
+        let answers = matches!(self.operation.as_str(), "ADD" | "VERSION");
+        assert_eq!(!self.stdout.is_empty(), answers, "ADD and VERSION answer on stdout, the others do not: {self:?}");
         if self.stdout.trim().is_empty() { Value::Null } else { self.json() }
     }
 }
