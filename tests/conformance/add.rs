@@ -1,6 +1,6 @@
 //! ADD as a whole: order, names, what exists already, and how everything is undone when one attachment fails.
 
-use crate::judge::{nothing_attached, refused, refused_undone, undone};
+use crate::judge::{nothing_attached, refused, undone};
 use crate::world::{Subject, World, list, scripted};
 use crate::{Check, Needs, check};
 use serde_json::{Value, json};
@@ -22,13 +22,13 @@ pub fn checks() -> Vec<Check> {
         check("A12_add_after_a_failed_add_of_the_same_sandbox", Needs::Nothing, add_after_failure),
     ];
     for (network, plugin) in [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (2, 0), (2, 2)] {
-        for (how, script, code) in [
-            ("error", json!({ "error": { "code": 123, "msg": "no" } }), 123),
-            ("signal", json!({ "signal": 9 }), 704),
-            ("garbage", json!({ "stdout": "garbage" }), 702),
+        for (how, script) in [
+            ("error", json!({ "error": { "code": 123, "msg": "no" } })),
+            ("signal", json!({ "signal": 9 })),
+            ("garbage", json!({ "stdout": "garbage" })),
         ] {
             let name = format!("A12_B29_failure_is_undone::network_{network}_plugin_{plugin}_{how}");
-            checks.push(check(name, Needs::Nothing, move |s| failure(s, (network, plugin), &script, code)));
+            checks.push(check(name, Needs::Nothing, move |s| failure(s, (network, plugin), &script)));
         }
     }
     checks
@@ -130,7 +130,7 @@ fn requested_name(subject: &Subject) {
 }
 
 /// Three networks of three plugins each; the one at `at` fails.
-fn failure(subject: &Subject, at: (usize, usize), script: &Value, code: u64) {
+fn failure(subject: &Subject, at: (usize, usize), script: &Value) {
     let world = World::new(subject);
     for network in 0..3 {
         let plugins: Vec<Value> = (0..3)
@@ -147,12 +147,7 @@ fn failure(subject: &Subject, at: (usize, usize), script: &Value, code: u64) {
             world.extra(&config);
         }
     }
-    let ifname = ["eth0", "net1", "net2"][at.0];
-    refused_undone(&world, &world.call("ADD").run(), code).names(&[
-        &format!("net-{}", at.0),
-        &format!("plugin-{}{}", at.0, at.1),
-        ifname,
-    ]);
+    refused(&world.call("ADD").run());
     let all: Vec<String> = (0..9).map(|n| format!("plugin-{}{}", n / 3, n % 3)).collect();
     let kinds = |operation: &str| world.calls_of(operation).into_iter().map(|c| c.kind).collect::<Vec<_>>();
     let attempted = &all[..=at.0 * 3 + at.1];
@@ -163,6 +158,7 @@ fn failure(subject: &Subject, at: (usize, usize), script: &Value, code: u64) {
     dels.retain(|kind| attempted.contains(kind));
     dels.reverse();
     assert_eq!(dels, attempted, "each attempted plugin is undone, in reverse");
+    undone(&world);
 }
 
 fn complete_undo(subject: &Subject) {
@@ -181,7 +177,6 @@ fn undo_fails(subject: &Subject) {
     let first = json!({ "ADD": { "error": { "code": 123, "msg": "first" } } });
     world.extra(&scripted("net-a", "extra-a", &first));
     let refusal = refused(&world.call("ADD").run());
-    assert_eq!(refusal.code, 123, "{refusal:?}");
     refusal.names(&["first"]);
     assert_eq!(world.order_of("DEL"), ["net1 extra-a", "eth0 main"], "everything is tried");
 }

@@ -1,7 +1,7 @@
 //! DEL: the very same words to the delegates as at ADD, in reverse, whatever has happened to the node since.
 
 use crate::harness::fields;
-use crate::judge::{nothing_left, refused_with};
+use crate::judge::{nothing_left, refused, refused_with};
 use crate::world::{Subject, World, list, scripted};
 use crate::{Check, Needs, check};
 use serde_json::{Value, json};
@@ -23,6 +23,7 @@ pub fn checks() -> Vec<Check> {
         check("A20_del_gets_the_runtime_config_of_add", Needs::Nothing, same_runtime_config),
         check("A21_del_is_the_exact_reverse_of_add", Needs::Nothing, reverse),
         check("B30_del_tries_all_and_reports_the_failure", Needs::Nothing, tries_all),
+        check("F6_del_after_a_failed_del_ends_what_is_left", Needs::Nothing, tries_again),
         check("F7_del_needs_nothing_but_the_record", Needs::OwnKeys, nothing_but_the_record),
         check("A16_del_succeeds::twice", Needs::Nothing, twice),
         check("A16_del_succeeds::netns_vanished", Needs::Nothing, netns_vanished),
@@ -194,15 +195,26 @@ fn reverse(subject: &Subject) {
     assert_eq!(world.order_of("DEL"), adds);
 }
 
-fn tries_all(subject: &Subject) {
+/// A pod whose second additional network cannot be deleted at the first try.
+fn failing_once(subject: &Subject) -> World {
     let world = World::new(subject);
     world.extra(&list("net-a", "extra-a"));
     let failing = json!({ "DEL": { "fail_first": 1, "error": { "code": 123, "msg": "not now" } } });
     world.extra(&scripted("net-b", "extra-b", &failing));
     world.extra(&list("net-c", "extra-c"));
     world.add();
-    refused_with(&world.call("DEL").run(), 123).names(&["net-b", "extra-b", "net2", "not now"]);
+    world
+}
+
+fn tries_all(subject: &Subject) {
+    let world = failing_once(subject);
+    refused(&world.call("DEL").run()).names(&["not now"]);
     assert_eq!(world.order_of("DEL"), ["net3 extra-c", "net2 extra-b", "net1 extra-a", "eth0 main"]);
+}
+
+fn tries_again(subject: &Subject) {
+    let world = failing_once(subject);
+    refused_with(&world.call("DEL").run(), 123).names(&["net-b", "extra-b", "net2"]);
     world.del();
     let order = world.order_of("DEL");
     assert!(order[4..].contains(&"net2 extra-b".to_owned()), "what failed is tried again: {order:?}");

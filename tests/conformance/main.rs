@@ -85,6 +85,7 @@ fn main() {
         let place = info.location().map_or_else(String::new, ToString::to_string);
         WHERE.with(|cell| *cell.borrow_mut() = place);
     }));
+    let _ = judge::EVERY_ERROR_HAS_A_VERSION.set(subject.kind == Kind::MetaCni);
     let subject = Arc::new(subject);
     let trials = checks().into_iter().map(|check| trial(check, Arc::clone(&subject))).collect();
     libtest_mimic::run(&arguments, trials).exit();
