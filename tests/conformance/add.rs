@@ -1,6 +1,6 @@
 //! ADD as a whole: order, names, what exists already, and how everything is undone when one attachment fails.
 
-use crate::judge::{nothing_attached, refused, undone};
+use crate::judge::{nothing_attached, nothing_left, refused, undone};
 use crate::world::{Subject, World, list, scripted};
 use crate::{Check, Needs, check};
 use serde_json::{Value, json};
@@ -8,16 +8,16 @@ use serde_json::{Value, json};
 pub fn checks() -> Vec<Check> {
     let mut checks = vec![
         check("A11_existing_interface_is_left_untouched::primary", Needs::Nothing, |s| existing(s, "eth0", "")),
-        check("A11_existing_interface_is_left_untouched::requested", Needs::Annotations, |s| {
+        check("A11_existing_interface_is_left_untouched::requested", Needs::Nothing, |s| {
             existing(s, "net7", "net-a@net7");
         }),
         check("A11_second_add_of_a_live_sandbox_undoes_nothing", Needs::Nothing, second_add),
         check("B27_primary_is_attached_first_and_always", Needs::Nothing, primary_first),
         check("B31_attachments_of_a_pod_never_run_at_once", Needs::Nothing, never_at_once),
-        check("B18_same_network_twice_is_two_attachments", Needs::Annotations, same_network_twice),
+        check("B18_same_network_twice_is_two_attachments", Needs::Nothing, same_network_twice),
         check("B19_one_tuple_per_attachment_for_every_operation", Needs::Nothing, one_tuple),
-        check("B11_requested_name_is_cni_ifname", Needs::Annotations, requested_name),
-        check("A12_a_complete_undo_leaves_nothing", Needs::Nothing, complete_undo),
+        check("B11_requested_name_is_cni_ifname", Needs::Nothing, requested_name),
+        check("F14_del_of_an_undone_add_runs_no_delegate", Needs::Nothing, complete_undo),
         check("A12_undo_that_fails_keeps_the_first_error", Needs::Nothing, undo_fails),
         check("A12_add_after_a_failed_add_of_the_same_sandbox", Needs::Nothing, add_after_failure),
     ];
@@ -158,7 +158,9 @@ fn failure(subject: &Subject, at: (usize, usize), script: &Value) {
     dels.retain(|kind| attempted.contains(kind));
     dels.reverse();
     assert_eq!(dels, attempted, "each attempted plugin is undone, in reverse");
-    undone(&world);
+    nothing_attached(&world);
+    world.del();
+    nothing_left(&world);
 }
 
 fn complete_undo(subject: &Subject) {

@@ -19,21 +19,21 @@ pub fn checks() -> Vec<Check> {
         checks.push(refusal(name, json!([object]).to_string()));
     }
     for (name, text, order) in good_rows() {
-        checks.push(check(format!("B1_annotation::{name}"), Needs::Annotations, move |s| taken(s, text, order)));
+        checks.push(check(format!("B1_annotation::{name}"), Needs::Nothing, move |s| taken(s, text, order)));
     }
     for (name, element) in good_element_rows() {
         let mut object = json!({ "name": "able" });
         for (key, value) in element.as_object().unwrap() {
             object[key] = value.clone();
         }
-        checks.push(check(format!("{name}::taken"), Needs::Annotations, move |s| element_taken(s, &object)));
+        checks.push(check(format!("{name}::taken"), Needs::Nothing, move |s| element_taken(s, &object)));
     }
-    checks.push(check("B9_annotation::64_elements_are_taken", Needs::Annotations, sixty_four));
+    checks.push(check("B9_annotation::64_elements_are_taken", Needs::Nothing, sixty_four));
     checks
 }
 
 fn refusal(name: &str, text: String) -> Check {
-    check(format!("{name}::refused"), Needs::Annotations, move |s| refused_annotation(s, &text))
+    check(format!("{name}::refused"), Needs::Nothing, move |s| refused_annotation(s, &text))
 }
 
 fn malformed_rows() -> Vec<(&'static str, String)> {

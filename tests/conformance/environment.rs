@@ -89,7 +89,7 @@ fn odd_but_good() -> Vec<Check> {
 fn bad_variable(subject: &Subject, operation: &str, variable: &str, value: &str) {
     let world = World::new(subject);
     let output = world.call(operation).env(variable, value).run();
-    refused_untouched(&world, &output, 4).names(&[variable]);
+    refused_untouched(&world, &output, 4).tells(&[variable]);
 }
 
 fn bad_stdin(subject: &Subject, stdin: &str, code: u64) {
@@ -101,7 +101,7 @@ fn command_unknown(subject: &Subject) {
     let world = World::new(subject);
     for command in ["add", "FROBNICATE", "ADD "] {
         let output = world.call("ADD").env("CNI_COMMAND", command).run();
-        refused_untouched(&world, &output, 4).names(&["CNI_COMMAND"]);
+        refused_untouched(&world, &output, 4).tells(&["CNI_COMMAND"]);
     }
 }
 

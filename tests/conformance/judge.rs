@@ -9,9 +9,13 @@ use std::sync::OnceLock;
 /// Characters a message may have (G4).
 const LONGEST: usize = 512;
 
-/// Ours must have it in every error. Another subject that lacks A9 is told so by the checks of that name, and by them
-/// alone: or that one gap would hide what else it does right and wrong.
-pub static EVERY_ERROR_HAS_A_VERSION: OnceLock<bool> = OnceLock::new();
+/// Ours must have a version (A9) and a whole story (G4) in every error. Another subject that lacks them is told so by the
+/// checks of that name alone: or that gap would hide what else it does right and wrong.
+pub static STRICT: OnceLock<bool> = OnceLock::new();
+
+fn strict() -> bool {
+    STRICT.get().copied().unwrap_or(true)
+}
 
 /// An error as the runtime sees it.
 #[derive(Debug)]
@@ -26,6 +30,13 @@ impl Refusal {
     /// Message and details together: where a runtime's user would look.
     pub fn says(&self, word: &str) -> bool {
         self.msg.contains(word) || self.details.contains(word)
+    }
+
+    /// As `names`, of a subject whose every error must tell the whole story (G4).
+    pub fn tells(&self, words: &[&str]) {
+        if strict() {
+            self.names(words);
+        }
     }
 
     /// The message names every one of these.
@@ -56,8 +67,7 @@ pub fn refused(output: &Output) -> Refusal {
     assert!(!refusal.msg.trim().is_empty(), "no message: {refusal:?}");
     assert!(!refusal.msg.contains(['\n', '\r']), "more than one line: {refusal:?}");
     assert!(refusal.msg.chars().count() <= LONGEST, "a message of {} characters", refusal.msg.chars().count());
-    let wanted = EVERY_ERROR_HAS_A_VERSION.get().copied().unwrap_or(true);
-    assert!(!wanted || !refusal.version.is_empty(), "the error has no cniVersion (A9): {output:?}");
+    assert!(!strict() || !refusal.version.is_empty(), "the error has no cniVersion (A9): {output:?}");
     refusal
 }
 

@@ -7,26 +7,22 @@ use serde_json::{Value, json};
 
 pub fn checks() -> Vec<Check> {
     let mut checks = vec![
-        check("B4_missing_name_is_the_networks", Needs::Annotations, missing_name),
-        check("B10_a_generated_name_moves_on_when_taken", Needs::Annotations, generated_name_moves_on),
+        check("B4_missing_name_is_the_networks", Needs::Nothing, missing_name),
+        check("B10_a_generated_name_moves_on_when_taken", Needs::Nothing, generated_name_moves_on),
         check("B27_default_networks_come_after_the_primary", Needs::OwnKeys, default_networks),
-        check("B34_unknown_network_names_the_nearest", Needs::Annotations, nearest),
+        check("B34_unknown_network_names_the_nearest", Needs::Nothing, nearest),
     ];
     for (name, inline, files, kind) in [
         ("spec_config_first", Some("inline"), &["conflist", "conf"][..], "inline"),
         ("conflist_before_conf", None, &["conf", "conflist"][..], "conflist"),
         ("conf_when_no_conflist", None, &["conf"][..], "conf"),
     ] {
-        checks.push(check(format!("B3_source_of_the_config::{name}"), Needs::Annotations, move |s| {
+        checks.push(check(format!("B3_source_of_the_config::{name}"), Needs::Nothing, move |s| {
             source(s, inline, files, kind);
         }));
     }
-    checks.push(check("B3_source_of_the_config::none_is_refused", Needs::Annotations, no_source));
-    checks.push(check(
-        "B3_source_of_the_config::a_broken_neighbour_is_passed_over",
-        Needs::Annotations,
-        broken_neighbour,
-    ));
+    checks.push(check("B3_source_of_the_config::none_is_refused", Needs::Nothing, no_source));
+    checks.push(check("B3_source_of_the_config::a_broken_neighbour_is_passed_over", Needs::Nothing, broken_neighbour));
     for (name, isolation, reference, globals, allowed) in [
         ("own_namespace", true, "net-a", None, true),
         ("foreign_namespace", true, "elsewhere/net-c", None, false),
@@ -35,11 +31,11 @@ pub fn checks() -> Vec<Check> {
         ("global_namespaces_replace_default", true, "default/net-d", Some("elsewhere"), false),
         ("global_namespace", true, "elsewhere/net-c", Some("foo, elsewhere"), true),
     ] {
-        checks.push(check(format!("B32_isolation::{name}"), Needs::Annotations, move |s| {
+        checks.push(check(format!("B32_isolation::{name}"), Needs::Nothing, move |s| {
             isolated(s, (isolation, globals), reference, allowed);
         }));
     }
-    checks.push(check("B32_isolation::default_network_annotation", Needs::Annotations, isolated_default_network));
+    checks.push(check("B32_isolation::default_network_annotation", Needs::Nothing, isolated_default_network));
     checks
 }
 

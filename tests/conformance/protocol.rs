@@ -92,7 +92,7 @@ fn operation_by_version(subject: &Subject, operation: &str, too_old: &str, serve
         let call = if operation == "CHECK" { world.call(operation) } else { world.node_call(operation) };
         call.set("cniVersion", version.into()).set("cni.dev/valid-attachments", json!([])).run()
     };
-    refused_with(&call(too_old), 1).names(&[too_old]);
+    refused_with(&call(too_old), 1).tells(&[too_old]);
     assert_eq!(world.node.order().len(), before, "delegates ran");
     for version in served {
         call(version).success();

@@ -13,7 +13,7 @@ pub fn checks() -> Vec<Check> {
         check("A27_status_is_forwarded_with_the_whole_config", Needs::Nothing, whole_config),
         check("A27_status_is_forwarded_to_default_networks", Needs::OwnKeys, default_networks),
         check("A27_status_is_not_forwarded_below_1.1.0", Needs::Nothing, not_below),
-        check("A25_status_ignores_networks_that_pods_ask_for", Needs::Annotations, ignores_requested),
+        check("A25_status_ignores_networks_that_pods_ask_for", Needs::Nothing, ignores_requested),
         check("A31_gc_succeeds_with_no_prior_attachment", Needs::Nothing, gc_with_nothing),
         check("A30_gc_leaves_what_is_alive", Needs::Nothing, gc_leaves_the_living),
         check("A30_gc_ends_what_is_dead_and_unlisted", Needs::Nothing, gc_ends_the_dead),
@@ -98,7 +98,9 @@ fn not_ready(subject: &Subject, code: u64) {
     let failing = json!({ "STATUS": { "error": { "code": code, "msg": "agent is away" } } });
     world.primary(&newest("cluster", "main", &failing));
     let output = world.node_call("STATUS").run();
-    refused_with(&output, code).names(&["cluster", "main", "agent is away"]);
+    let refusal = refused_with(&output, code);
+    refusal.names(&["agent is away"]);
+    refusal.tells(&["cluster", "main"]);
     world.primary(&newest("cluster", "main", &json!({})));
     world.node_call("STATUS").run().success();
 }

@@ -1,6 +1,7 @@
 //! One node, one sandbox and the networks its pod wants, in whatever form the subject is told of them. Knows how subjects
 //! are configured, and nothing of what they should do.
 
+use crate::apiserver::ApiServer;
 use crate::harness::{Call, Node, Recorded, Sandbox};
 use serde_json::{Value, json};
 use std::cell::RefCell;
@@ -40,8 +41,8 @@ pub struct World {
     pub node: Node,
     pub sandbox: Sandbox,
     pub kind: Kind,
-    primary: RefCell<Value>,
-    extras: RefCell<Vec<(String, Value)>>,
+    extras: RefCell<Vec<String>>,
+    api: Option<ApiServer>,
 }
 
 /// A list of one plugin.
@@ -58,17 +59,13 @@ impl World {
     /// A node whose primary is the list `cluster` of the plugin `main`, and a pod that wants nothing else.
     pub fn new(subject: &Subject) -> Self {
         let node = Node::with_plugin(&subject.plugin);
-        if subject.kind == Kind::Multus {
-            node.master(&json!({ "name": "multus", "type": "multus", "clusterNetwork": null }));
+        let api = (subject.kind == Kind::Multus).then(|| ApiServer::start(node.networks()));
+        if let Some(api) = &api {
+            let kubeconfig = node.write("kubeconfig", &api.kubeconfig());
+            node.master(&json!({ "name": "multus", "type": "multus", "kubeconfig": kubeconfig }));
             node.master(&json!({ "cniDir": node.state(), "logToStderr": false, "logLevel": "debug" }));
         }
-        let world = Self {
-            node,
-            sandbox: Sandbox::new(),
-            kind: subject.kind,
-            primary: RefCell::new(Value::Null),
-            extras: RefCell::default(),
-        };
+        let world = Self { node, sandbox: Sandbox::new(), kind: subject.kind, extras: RefCell::default(), api };
         world.primary(&list("cluster", "main"));
         world
     }
@@ -85,14 +82,16 @@ impl World {
     /// Sets the primary's configuration list.
     pub fn primary(&self, config: &Value) {
         self.node.primary(config);
-        *self.primary.borrow_mut() = config.clone();
     }
 
     /// One more network of the pod.
     pub fn extra(&self, config: &Value) {
         let name = config["name"].as_str().expect("a network with a name").to_owned();
         self.node.nad(&self.sandbox.namespace, &name, config);
-        self.extras.borrow_mut().push((name, config.clone()));
+        let mut extras = self.extras.borrow_mut();
+        if !extras.contains(&name) {
+            extras.push(name);
+        }
     }
 
     pub fn call(&self, operation: &str) -> Call {
@@ -101,25 +100,28 @@ impl World {
 
     /// A call for another sandbox of the same kind of pod.
     pub fn call_for(&self, operation: &str, sandbox: &Sandbox) -> Call {
-        self.ask(self.node.call(operation, sandbox))
+        let call = self.node.call(operation, sandbox);
+        let extras = self.extras.borrow();
+        let call = if extras.is_empty() { call } else { call.networks(&extras.join(",")) };
+        let Some(api) = &self.api else { return call };
+        let (namespace, name, uid) = (sandbox.namespace.clone(), sandbox.pod.clone(), sandbox.uid.clone());
+        let pods = api.pods();
+        call.before(move |config| {
+            let pod = json!({
+                "apiVersion": "v1", "kind": "Pod",
+                "metadata": {
+                    "namespace": namespace, "name": name, "uid": uid,
+                    "annotations": config["runtimeConfig"]["io.kubernetes.cri.pod-annotations"],
+                },
+                "spec": { "containers": [] }, "status": {},
+            });
+            pods.lock().unwrap().insert(format!("{namespace}/{name}"), pod);
+        })
     }
 
     /// A call that is about no sandbox, in CNI 1.1.0.
     pub fn node_call(&self, operation: &str) -> Call {
-        self.ask(self.node.node_call(operation).set("cniVersion", "1.1.0".into()))
-    }
-
-    fn ask(&self, call: Call) -> Call {
-        let extras = self.extras.borrow();
-        if self.kind == Kind::Multus {
-            let all = std::iter::once(self.primary.borrow().clone()).chain(extras.iter().map(|(_, c)| c.clone()));
-            return call.set("delegates", all.collect());
-        }
-        if extras.is_empty() || call.config()["runtimeConfig"].is_null() {
-            return call;
-        }
-        let names: Vec<_> = extras.iter().map(|(name, _)| name.as_str()).collect();
-        call.networks(&names.join(","))
+        self.node.node_call(operation).set("cniVersion", "1.1.0".into())
     }
 
     /// ADD that must succeed.

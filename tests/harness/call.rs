@@ -7,6 +7,7 @@ use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
@@ -15,9 +16,13 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 const ANNOTATIONS: &str = "io.kubernetes.cri.pod-annotations";
 
+/// What a test does with the config just before the plugin starts.
+type Hook = Arc<dyn Fn(&Value) + Send + Sync>;
+
 /// A call being put together.
 #[derive(Clone)]
 pub struct Call {
+    before: Option<Hook>,
     program: PathBuf,
     env: BTreeMap<String, String>,
     config: Value,
@@ -51,7 +56,7 @@ pub struct Output {
 impl Call {
     pub fn new(program: &Path, config: Value) -> Self {
         let env = std::env::var("PATH").map(|path| ("PATH".to_owned(), path));
-        Self { program: program.to_owned(), env: env.into_iter().collect(), config, stdin: None }
+        Self { before: None, program: program.to_owned(), env: env.into_iter().collect(), config, stdin: None }
     }
 
     pub fn env(mut self, key: &str, value: &str) -> Self {
@@ -112,6 +117,12 @@ impl Call {
         self
     }
 
+    /// Lets `hook` see the config just before the plugin starts.
+    pub fn before(mut self, hook: impl Fn(&Value) + Send + Sync + 'static) -> Self {
+        self.before = Some(Arc::new(hook));
+        self
+    }
+
     /// The config that would be sent.
     pub fn config(&self) -> &Value {
         &self.config
@@ -124,6 +135,9 @@ impl Call {
 
     /// Starts it and lets it run.
     pub fn start(&self) -> Running {
+        if let Some(hook) = &self.before {
+            hook(&self.config);
+        }
         let began = Instant::now();
         let mut child = Command::new(&self.program)
             .env_clear()
