@@ -1,7 +1,7 @@
 //! The annotation that asks for networks: every malformed form is refused with code 7 before anything runs, and the
 //! forms beside them are taken.
 
-use crate::judge::refused_untouched;
+use crate::judge::rejected;
 use crate::world::{Subject, World, list};
 use crate::{Check, Needs, check};
 use serde_json::{Value, json};
@@ -28,7 +28,10 @@ pub fn checks() -> Vec<Check> {
         }
         checks.push(check(format!("{name}::taken"), Needs::Nothing, move |s| element_taken(s, &object)));
     }
-    checks.push(check("B9_annotation::64_elements_are_taken", Needs::Nothing, sixty_four));
+    checks.push(check("A7_annotation::64_elements::taken", Needs::Nothing, sixty_four));
+    checks.push(check("A7_annotation::65_elements::refused", Needs::OwnKeys, |s| {
+        refused_annotation(s, &vec!["net-a"; 65].join(","));
+    }));
     checks
 }
 
@@ -37,7 +40,6 @@ fn refusal(name: &str, text: String) -> Check {
 }
 
 fn malformed_rows() -> Vec<(&'static str, String)> {
-    let many = vec!["net-a"; 65].join(",");
     let long = "a".repeat(254);
     [
         ("B1_annotation::null_element", "[null]"),
@@ -84,9 +86,8 @@ fn malformed_rows() -> Vec<(&'static str, String)> {
         ("B10_interface::primarys_own_in_json", r#"[{"name":"net-a","interface":"eth0"}]"#),
         ("B10_interface::twice", "net-a@x0,net-b@x0"),
         ("B10_interface::twice_same_network", "net-a@x0,net-a@x0"),
-        ("B9_annotation::65_elements", &many),
-        ("B34_network::unknown", "no-such-network"),
-        ("B34_network::unknown_namespace", "elsewhere/net-a"),
+        ("A7_network::unknown", "no-such-network"),
+        ("A7_network::unknown_namespace", "elsewhere/net-a"),
     ]
     .into_iter()
     .map(|(name, text)| (name, text.to_owned()))
@@ -197,7 +198,7 @@ fn world(subject: &Subject) -> World {
 fn refused_annotation(subject: &Subject, text: &str) {
     let world = world(subject);
     let output = world.call("ADD").networks(text).run();
-    refused_untouched(&world, &output, 7);
+    rejected(&world, &output, 7);
 }
 
 fn taken(subject: &Subject, text: &str, order: &[&str]) {

@@ -250,7 +250,6 @@ fn netns_vanished(subject: &Subject) {
     world.sandbox.netns.vanish();
     world.del();
     assert_eq!(world.order_of("DEL"), ["net1 extra-a", "eth0 main"]);
-    same_as_at_add(&world);
     nothing_left(&world);
 }
 
@@ -315,6 +314,5 @@ fn another_config(subject: &Subject, change: &Value) {
     }
     call.run().success();
     assert_eq!(world.order_of("DEL"), ["net1 extra-a", "eth0 main"]);
-    same_as_at_add(&world);
     nothing_left(&world);
 }

@@ -19,7 +19,7 @@ pub fn checks() -> Vec<Check> {
         check("A40_plugins_are_found_along_cni_path", Needs::Nothing, cni_path),
         check("A41_stderr_reaches_the_log", Needs::Nothing, stderr_is_logged),
         check("A41_last_line_of_stderr_is_in_the_details_of_a_failure", Needs::Nothing, stderr_in_details),
-        check("A35_delegates_hold_nothing_of_the_runtimes", Needs::Nothing, descriptors),
+        check("F9_delegates_hold_nothing_of_the_runtimes", Needs::Nothing, descriptors),
         check("F10_each_delegate_has_a_process_group_of_its_own", Needs::OwnKeys, own_group),
         check("F10_a_daemon_left_behind_holds_nobody_up", Needs::Nothing, daemon_left_behind),
         check("A35_environment_is_complete", Needs::Nothing, environment),
@@ -31,11 +31,11 @@ fn name_and_version(subject: &Subject) {
     world.primary(&json!({ "cniVersion": "0.4.0", "name": "cluster", "plugins": [
         { "type": "a", "name": "wrong", "cniVersion": "0.1.0" }, { "type": "b" },
     ] }));
-    for operation in ["ADD", "CHECK", "DEL"] {
+    for operation in ["ADD", "DEL"] {
         world.call(operation).run().success();
     }
     let calls = world.node.calls();
-    assert_eq!(calls.len(), 6);
+    assert_eq!(calls.len(), 4);
     for call in calls {
         let config = call.config();
         assert_eq!((&config["name"], &config["cniVersion"]), (&json!("cluster"), &json!("0.4.0")), "{}", call.brief());
@@ -196,27 +196,19 @@ fn stderr_in_details(subject: &Subject) {
     }
 }
 
+/// A delegate that holds our stdout or stderr hangs a runtime that waits for their end.
 fn descriptors(subject: &Subject) {
     let world = World::with_extras(subject, 1);
-    let output = world.call("ADD").run();
-    output.success();
-    world.del();
-    let runtimes: Vec<String> = (0..3)
-        .filter_map(|fd| std::fs::read_link(format!("/proc/self/fd/{fd}")).ok())
-        .map(|l| l.display().to_string())
-        .collect();
-    for call in world.node.calls() {
-        for target in call.stdio.iter().flatten() {
-            let private = target.starts_with("pipe:")
-                || target == "/dev/null"
-                || target.contains("memfd")
-                || target.starts_with("socket:");
-            assert!(private, "{}: stdio is {target}, ours is {runtimes:?}", call.brief());
+    for operation in ["ADD", "CHECK", "DEL"] {
+        let output = world.call(operation).run();
+        output.success();
+        for call in world.calls_of(operation) {
+            for held in call.stdio.iter().flatten().chain(call.fds.values()) {
+                assert!(!output.pipes.contains(held), "{} holds {held} of the runtime", call.brief());
+            }
         }
-        let sockets: Vec<_> =
-            call.fds.values().filter(|target| target.starts_with("pipe:") || target.starts_with("socket:")).collect();
-        assert!(sockets.is_empty(), "{}: inherited {sockets:?}", call.brief());
     }
+    assert_eq!(world.calls_of("ADD").len() + world.calls_of("DEL").len(), 4);
 }
 
 fn own_group(subject: &Subject) {

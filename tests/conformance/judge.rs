@@ -78,6 +78,12 @@ pub fn refused_with(output: &Output, code: u64) -> Refusal {
     refusal
 }
 
+/// Refused before anything ran, as in `refused_untouched`; the code is judged only of a subject that has codes (A7).
+pub fn rejected(world: &World, output: &Output, code: u64) -> Refusal {
+    let code = if strict() { code } else { refused(output).code };
+    refused_untouched(world, output, code)
+}
+
 /// Refused before anything ran, and nothing remembers it.
 pub fn refused_untouched(world: &World, output: &Output, code: u64) -> Refusal {
     let refusal = refused_with(output, code);

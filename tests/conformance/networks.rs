@@ -1,6 +1,6 @@
 //! Where networks come from: the source of a configuration, its name, isolation, names already taken in the pod.
 
-use crate::judge::refused_untouched;
+use crate::judge::rejected;
 use crate::world::{Subject, World, list};
 use crate::{Check, Needs, check};
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ pub fn checks() -> Vec<Check> {
         check("B4_missing_name_is_the_networks", Needs::Nothing, missing_name),
         check("B10_a_generated_name_moves_on_when_taken", Needs::Nothing, generated_name_moves_on),
         check("B27_default_networks_come_after_the_primary", Needs::OwnKeys, default_networks),
-        check("B34_unknown_network_names_the_nearest", Needs::Nothing, nearest),
+        check("A7_unknown_network_names_the_nearest", Needs::OwnKeys, nearest),
     ];
     for (name, inline, files, kind) in [
         ("spec_config_first", Some("inline"), &["conflist", "conf"][..], "inline"),
@@ -83,7 +83,7 @@ fn nearest(subject: &Subject) {
     let world = World::new(subject);
     world.node.nad("default", "storage-fast", &list("storage-fast", "extra-a"));
     let output = world.call("ADD").networks("storage-fats").run();
-    refused_untouched(&world, &output, 7).names(&["storage-fats", "storage-fast"]);
+    rejected(&world, &output, 7).names(&["storage-fats", "storage-fast"]);
 }
 
 /// The plugin that ran tells which source was used.
@@ -122,7 +122,7 @@ fn no_source(subject: &Subject) {
     let world = World::new(subject);
     manifest(&world, &json!({}));
     world.node.write("confs/other.conflist", &list("other", "main").to_string());
-    refused_untouched(&world, &world.call("ADD").networks("net-a").run(), 7).names(&["net-a"]);
+    rejected(&world, &world.call("ADD").networks("net-a").run(), 7).names(&["net-a"]);
 }
 
 fn broken_neighbour(subject: &Subject) {
@@ -154,7 +154,7 @@ fn isolated(subject: &Subject, (isolation, globals): (bool, Option<&str>), refer
         output.success();
         assert_eq!(world.order_of("ADD").len(), 2);
     } else {
-        refused_untouched(&world, &output, 7).names(&[reference.split('/').next_back().unwrap(), "tenant"]);
+        rejected(&world, &output, 7).tells(&[reference.split('/').next_back().unwrap(), "tenant"]);
     }
 }
 
@@ -163,5 +163,5 @@ fn isolated_default_network(subject: &Subject) {
     let world = tenant(subject);
     world.node.master(&json!({ "namespaceIsolation": true }));
     let call = world.call("ADD").annotation("v1.multus-cni.io/default-network", "elsewhere/net-c");
-    refused_untouched(&world, &call.run(), 7);
+    rejected(&world, &call.run(), 7);
 }

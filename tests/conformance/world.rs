@@ -40,7 +40,6 @@ impl Kind {
 pub struct World {
     pub node: Node,
     pub sandbox: Sandbox,
-    pub kind: Kind,
     extras: RefCell<Vec<String>>,
     api: Option<ApiServer>,
 }
@@ -65,7 +64,7 @@ impl World {
             node.master(&json!({ "name": "multus", "type": "multus", "kubeconfig": kubeconfig }));
             node.master(&json!({ "cniDir": node.state(), "logToStderr": false, "logLevel": "debug" }));
         }
-        let world = Self { node, sandbox: Sandbox::new(), kind: subject.kind, extras: RefCell::default(), api };
+        let world = Self { node, sandbox: Sandbox::new(), extras: RefCell::default(), api };
         world.primary(&list("cluster", "main"));
         world
     }

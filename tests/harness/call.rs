@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -31,6 +32,7 @@ pub struct Call {
 
 /// A call under way.
 pub struct Running {
+    pipes: Vec<String>,
     operation: String,
     child: Child,
     stdout: Receiver<Vec<u8>>,
@@ -47,6 +49,8 @@ pub struct Output {
     pub stdout: String,
     pub stderr: String,
     pub elapsed: Duration,
+    /// What the plugin's own stdin, stdout and stderr were, as `/proc/<pid>/fd` names them.
+    pub pipes: Vec<String>,
     /// `CNI_COMMAND` of the call.
     pub operation: String,
     /// False when somebody still held stdout after the plugin had ended: that would hang a runtime.
@@ -147,6 +151,7 @@ impl Call {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap_or_else(|e| panic!("starting {}: {e}", self.program.display()));
+        let pipes = vec![name_of(&child.stdin), name_of(&child.stdout), name_of(&child.stderr)];
         let stdin = self.stdin.clone().unwrap_or_else(|| self.config.to_string().into_bytes());
         let mut pipe = child.stdin.take().unwrap();
         // A plugin may answer without reading everything; then the pipe breaks, and that is its right.
@@ -154,8 +159,13 @@ impl Call {
         let stdout = collect(child.stdout.take().unwrap());
         let stderr = collect(child.stderr.take().unwrap());
         let operation = self.env.get("CNI_COMMAND").cloned().unwrap_or_default();
-        Running { operation, child, stdout, stderr, began }
+        Running { pipes, operation, child, stdout, stderr, began }
     }
+}
+
+fn name_of(pipe: &Option<impl AsRawFd>) -> String {
+    let number = pipe.as_ref().unwrap().as_raw_fd();
+    std::fs::read_link(format!("/proc/self/fd/{number}")).unwrap().display().to_string()
 }
 
 fn collect(mut pipe: impl Read + Send + 'static) -> Receiver<Vec<u8>> {
@@ -191,6 +201,7 @@ impl Running {
         let (stdout, released) = drain(&self.stdout);
         let (stderr, _) = drain(&self.stderr);
         Output {
+            pipes: std::mem::take(&mut self.pipes),
             operation: std::mem::take(&mut self.operation),
             exit: status.code(),
             signal: status.signal(),
