@@ -92,6 +92,11 @@ impl Object {
         Some(self.entries.remove(at).1)
     }
 
+    /// Keeps the keys that `keep` is true for.
+    pub fn retain(&mut self, keep: impl Fn(&str) -> bool) {
+        self.entries.retain(|(key, _)| keep(key));
+    }
+
     /// True if there are no keys.
     #[must_use]
     pub fn is_empty(&self) -> bool {
