@@ -1,2 +1,3 @@
 //! x
 pub mod netns;
+pub mod telemetry;
