@@ -1,3 +1,4 @@
-//! x
+pub mod cni;
 pub mod netns;
+pub mod npwg;
 pub mod telemetry;

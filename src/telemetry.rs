@@ -4,10 +4,7 @@
 //! by all processes of the node; a file the administrator named replaces both. Never fails an operation, never blocks
 //! one for long, never writes to stdout, never reads configuration: the settings are plain values.
 
-#![expect(
-    clippy::disallowed_methods,
-    reason = "the log is an edge: it owns its files, its socket and its clock"
-)]
+#![expect(clippy::disallowed_methods, reason = "the log is an edge: it owns its files, its socket and its clock")]
 
 mod file;
 mod format;
@@ -56,10 +53,7 @@ impl Level {
             ("debug", Level::Debug),
             ("trace", Level::Trace),
         ];
-        words
-            .iter()
-            .find(|(name, _)| word.eq_ignore_ascii_case(name))
-            .map(|(_, level)| *level)
+        words.iter().find(|(name, _)| word.eq_ignore_ascii_case(name)).map(|(_, level)| *level)
     }
 }
 
@@ -113,25 +107,16 @@ pub fn init(settings: &LogSettings, correlation: &str) {
 }
 
 /// What [`init`] installs, for a caller that wants it for one thread only.
-pub fn subscriber(
-    settings: &LogSettings,
-    correlation: &str,
-) -> impl Subscriber + Send + Sync + use<> {
+pub fn subscriber(settings: &LogSettings, correlation: &str) -> impl Subscriber + Send + Sync + use<> {
     let (journal, path) = match &settings.file {
         Some(file) => (None, file),
-        None => (
-            Some(Journal::new(settings.journal.clone())),
-            &settings.default_file,
-        ),
+        None => (Some(Journal::new(settings.journal.clone())), &settings.default_file),
     };
     Log {
         level: settings.level.into(),
         to_stderr: settings.to_stderr,
         correlation: correlation.to_owned(),
-        outputs: Mutex::new(Outputs {
-            journal,
-            file: LogFile::new(path.clone(), settings.max_size),
-        }),
+        outputs: Mutex::new(Outputs { journal, file: LogFile::new(path.clone(), settings.max_size) }),
     }
 }
 
@@ -175,17 +160,12 @@ impl Subscriber for Log {
         let mut entry = Entry::new(*event.metadata().level());
         event.record(&mut entry);
         // A clock before 1970 is shown as 1970.
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let line = format::line(&entry, &self.correlation, now);
         if self.to_stderr {
             let _ = std::io::stderr().write_all(line.as_bytes());
         }
-        self.outputs
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .write(&entry, &self.correlation, &line);
+        self.outputs.lock().unwrap_or_else(PoisonError::into_inner).write(&entry, &self.correlation, &line);
     }
 
     fn new_span(&self, _: &Attributes<'_>) -> Id {

@@ -28,27 +28,13 @@ fn main() -> ExitCode {
     if let [_, LOGGER, directory, correlation, lines, max_size] =
         arguments.iter().map(String::as_str).collect::<Vec<_>>()[..]
     {
-        log(
-            Path::new(directory),
-            correlation,
-            lines.parse().unwrap(),
-            max_size.parse().unwrap(),
-        );
+        log(Path::new(directory), correlation, lines.parse().unwrap(), max_size.parse().unwrap());
         return ExitCode::SUCCESS;
     }
     let tests: [(&str, fn()); 4] = [
-        (
-            "many_processes_never_tear_a_line",
-            many_processes_never_tear_a_line,
-        ),
-        (
-            "many_processes_rename_a_full_file_once",
-            many_processes_rename_a_full_file_once,
-        ),
-        (
-            "many_processes_send_to_journald",
-            many_processes_send_to_journald,
-        ),
+        ("many_processes_never_tear_a_line", many_processes_never_tear_a_line),
+        ("many_processes_rename_a_full_file_once", many_processes_rename_a_full_file_once),
+        ("many_processes_send_to_journald", many_processes_send_to_journald),
         ("a_line_costs_little", a_line_costs_little),
     ];
     let trials = tests.map(|(name, test)| {
@@ -63,48 +49,29 @@ fn main() -> ExitCode {
 fn log(directory: &Path, correlation: &str, lines: usize, max_size: u64) {
     telemetry::init(&settings(directory, max_size), correlation);
     for n in 0..lines {
-        info!(
-            n,
-            stderr = format!("first\nsecond {}", "x".repeat(n % 50)),
-            "a delegate wrote"
-        );
+        info!(n, stderr = format!("first\nsecond {}", "x".repeat(n % 50)), "a delegate wrote");
     }
 }
 
 fn settings(directory: &Path, max_size: u64) -> LogSettings {
     let (journal, default_file) = (directory.join("journal"), directory.join("log"));
-    LogSettings {
-        journal,
-        default_file,
-        max_size,
-        ..LogSettings::default()
-    }
+    LogSettings { journal, default_file, max_size, ..LogSettings::default() }
 }
 
 fn start(directory: &Path, correlation: &str, lines: usize, max_size: u64) -> Child {
     let arguments = [correlation, &lines.to_string(), &max_size.to_string()];
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.arg(LOGGER).arg(directory).args(arguments);
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap()
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
 /// Runs 30 processes at once, each with `lines` lines. None writes to stdout or stderr.
 fn run(directory: &Path, lines: usize, max_size: u64) {
-    let children: Vec<Child> = (0..30)
-        .map(|n| start(directory, &format!("sandbox{n}"), lines, max_size))
-        .collect();
+    let children: Vec<Child> = (0..30).map(|n| start(directory, &format!("sandbox{n}"), lines, max_size)).collect();
     for child in children {
         let output = child.wait_with_output().unwrap();
         assert!(output.status.success());
-        assert_eq!(
-            (output.stdout.as_slice(), output.stderr.as_slice()),
-            (&b""[..], &b""[..])
-        );
+        assert_eq!((output.stdout.as_slice(), output.stderr.as_slice()), (&b""[..], &b""[..]));
     }
 }
 
@@ -116,25 +83,10 @@ fn read(files: &[PathBuf]) -> BTreeMap<String, Vec<usize>> {
         text.lines().map(str::to_owned).collect::<Vec<_>>()
     }) {
         let words: Vec<&str> = line.splitn(7, ' ').collect();
-        let [time, "INFO", sandbox, pid, "a", "delegate", rest] = words[..] else {
-            panic!("torn: {line}")
-        };
-        assert!(
-            time.len() == 24 && time.ends_with('Z') && pid.starts_with("pid="),
-            "{line}"
-        );
-        let n = rest
-            .strip_prefix("wrote n=")
-            .unwrap()
-            .split(' ')
-            .next()
-            .unwrap()
-            .parse()
-            .unwrap();
-        let whole = format!(
-            r#"wrote n={n} stderr="first\nsecond {}""#,
-            "x".repeat(n % 50)
-        );
+        let [time, "INFO", sandbox, pid, "a", "delegate", rest] = words[..] else { panic!("torn: {line}") };
+        assert!(time.len() == 24 && time.ends_with('Z') && pid.starts_with("pid="), "{line}");
+        let n = rest.strip_prefix("wrote n=").unwrap().split(' ').next().unwrap().parse().unwrap();
+        let whole = format!(r#"wrote n={n} stderr="first\nsecond {}""#, "x".repeat(n % 50));
         assert_eq!(rest, whole);
         let sandbox = sandbox.strip_prefix("sandbox=").unwrap();
         sandboxes.entry(sandbox.to_owned()).or_default().push(n);
@@ -157,10 +109,7 @@ fn many_processes_rename_a_full_file_once() {
     let (log, old) = (directory.path().join("log"), directory.path().join("log.1"));
     // Some 400 000 bytes: one renaming, so that nothing is lost.
     run(directory.path(), 100, 250_000);
-    let kept: usize = read(&[old.clone(), log.clone()])
-        .values()
-        .map(Vec::len)
-        .sum();
+    let kept: usize = read(&[old.clone(), log.clone()]).values().map(Vec::len).sum();
     assert_eq!(kept, 30 * 100);
     // Many renamings: the newest lines stay, within the limit.
     run(directory.path(), 100, 50_000);
@@ -172,9 +121,7 @@ fn many_processes_rename_a_full_file_once() {
 fn many_processes_send_to_journald() {
     let directory = tempfile::tempdir().unwrap();
     let journal = UnixDatagram::bind(directory.path().join("journal")).unwrap();
-    journal
-        .set_read_timeout(Some(Duration::from_millis(50)))
-        .unwrap();
+    journal.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
     let all_ended = AtomicBool::new(false);
     let in_journal = std::thread::scope(|scope| {
         let reader = scope.spawn(|| read_journal(&journal, &all_ended));
@@ -184,11 +131,7 @@ fn many_processes_send_to_journald() {
     });
     // A process that had to wait for the queue went on in the file: nothing is lost.
     let log = directory.path().join("log");
-    let in_file = if log.exists() {
-        read(&[log]).values().map(Vec::len).sum()
-    } else {
-        0
-    };
+    let in_file = if log.exists() { read(&[log]).values().map(Vec::len).sum() } else { 0 };
     assert_eq!(in_journal + in_file, 30 * 20);
 }
 
@@ -201,10 +144,7 @@ fn read_journal(journal: &UnixDatagram, all_ended: &AtomicBool) -> usize {
             Ok(length) => {
                 let text = String::from_utf8_lossy(&buffer[..length]);
                 assert!(text.starts_with("MESSAGE=a delegate wrote n="), "{text}");
-                assert!(
-                    text.contains("\nPRIORITY=6\nSYSLOG_IDENTIFIER=meta-cni\nSANDBOX=sandbox"),
-                    "{text}"
-                );
+                assert!(text.contains("\nPRIORITY=6\nSYSLOG_IDENTIFIER=meta-cni\nSANDBOX=sandbox"), "{text}");
                 count += 1;
             }
             Err(_) if ended => return count,

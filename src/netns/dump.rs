@@ -6,8 +6,8 @@ use std::io;
 use std::ops::ControlFlow;
 
 use netlink_packet_core::{
-    DecodeError, Emitable, ErrorBuffer, NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR,
-    NLMSG_OVERRUN, NetlinkBuffer, NetlinkHeader, parse_i32,
+    DecodeError, Emitable, ErrorBuffer, NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, NLMSG_OVERRUN,
+    NetlinkBuffer, NetlinkHeader, parse_i32,
 };
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
@@ -75,11 +75,7 @@ pub(super) fn run(
         let part = part(datagram, request.answer, sequence, &mut take)?;
         interrupted |= part.interrupted;
         if part.last {
-            return if interrupted {
-                Err(Fault::Interrupted)
-            } else {
-                Ok(())
-            };
+            return if interrupted { Err(Fault::Interrupted) } else { Ok(()) };
         }
     }
 }

@@ -92,52 +92,26 @@ pub fn open(path: &Path) -> Result<Netns, NetnsError> {
     // O_NONBLOCK: a named pipe at this path must not hold us up.
     let (file, identity) = examine(path, OFlag::O_RDONLY | OFlag::O_NONBLOCK)?;
     if identity == own()? {
-        return Err(NetnsError::Own {
-            path: path.to_owned(),
-        });
+        return Err(NetnsError::Own { path: path.to_owned() });
     }
-    Ok(Netns {
-        path: path.to_owned(),
-        file,
-        identity,
-        socket: RefCell::new(None),
-        sequence: Cell::new(0),
-    })
+    Ok(Netns { path: path.to_owned(), file, identity, socket: RefCell::new(None), sequence: Cell::new(0) })
 }
 
 fn examine(path: &Path, how: OFlag) -> Result<(OwnedFd, Identity), NetnsError> {
     let failed = |errno: Errno| match errno {
-        Errno::ENOENT | Errno::ENOTDIR => NetnsError::Missing {
-            path: path.to_owned(),
-        },
+        Errno::ENOENT | Errno::ENOTDIR => NetnsError::Missing { path: path.to_owned() },
         // A socket or a device without a driver cannot be opened at all.
-        Errno::ENXIO | Errno::ENODEV => NetnsError::NotANetns {
-            path: path.to_owned(),
-        },
-        other => NetnsError::Io {
-            path: path.to_owned(),
-            source: other.into(),
-        },
+        Errno::ENXIO | Errno::ENODEV => NetnsError::NotANetns { path: path.to_owned() },
+        other => NetnsError::Io { path: path.to_owned(), source: other.into() },
     };
     let file = open_file(path, how | OFlag::O_CLOEXEC, Mode::empty()).map_err(failed)?;
-    #[allow(
-        clippy::unnecessary_cast,
-        reason = "the type's width differs between C libraries"
-    )]
+    #[allow(clippy::unnecessary_cast, reason = "the type's width differs between C libraries")]
     let magic = fstatfs(&file).map_err(failed)?.filesystem_type().0 as i64;
     if magic != NSFS {
-        return Err(NetnsError::NotANetns {
-            path: path.to_owned(),
-        });
+        return Err(NetnsError::NotANetns { path: path.to_owned() });
     }
     let stat = fstat(&file).map_err(failed)?;
-    Ok((
-        file,
-        Identity {
-            dev: stat.st_dev,
-            ino: stat.st_ino,
-        },
-    ))
+    Ok((file, Identity { dev: stat.st_dev, ino: stat.st_ino }))
 }
 
 /// An open network namespace. While it is held the namespace lives on, even when its file is gone.
@@ -167,11 +141,7 @@ impl Netns {
     /// # Errors
     /// `Enter`, `NotANetns`, `List`, `Malformed`, `Unsettled`.
     pub fn links(&self) -> Result<Vec<Link>, NetnsError> {
-        let request = Request {
-            kind: RTM_GETLINK,
-            answer: RTM_NEWLINK,
-            body: &link_request(),
-        };
+        let request = Request { kind: RTM_GETLINK, answer: RTM_NEWLINK, body: &link_request() };
         self.list("links", &request, parse::link)
     }
 
@@ -181,15 +151,7 @@ impl Netns {
     /// As [`Netns::links`].
     pub fn addresses(&self) -> Result<Vec<Address>, NetnsError> {
         let body = [0; parse::ADDRESS_HEADER_LEN];
-        self.list(
-            "addresses",
-            &Request {
-                kind: RTM_GETADDR,
-                answer: RTM_NEWADDR,
-                body: &body,
-            },
-            parse::address,
-        )
+        self.list("addresses", &Request { kind: RTM_GETADDR, answer: RTM_NEWADDR, body: &body }, parse::address)
     }
 
     /// Every unicast route of every table, IPv4 and IPv6.
@@ -198,15 +160,7 @@ impl Netns {
     /// As [`Netns::links`].
     pub fn routes(&self) -> Result<Vec<Route>, NetnsError> {
         let body = [0; parse::ROUTE_HEADER_LEN];
-        self.list(
-            "routes",
-            &Request {
-                kind: RTM_GETROUTE,
-                answer: RTM_NEWROUTE,
-                body: &body,
-            },
-            parse::route,
-        )
+        self.list("routes", &Request { kind: RTM_GETROUTE, answer: RTM_NEWROUTE, body: &body }, parse::route)
     }
 
     /// The default routes of the main table.
@@ -225,19 +179,13 @@ impl Netns {
         request: &Request<'_>,
         parse: fn(&[u8], &mut Vec<T>) -> Result<(), DecodeError>,
     ) -> Result<Vec<T>, NetnsError> {
-        let list_error = |source| NetnsError::List {
-            path: self.path.clone(),
-            what,
-            source,
-        };
+        let list_error = |source| NetnsError::List { path: self.path.clone(), what, source };
         for _ in 0..ATTEMPTS {
             let kept = self.socket.borrow_mut().take();
             let socket = kept.map_or_else(|| self.connect(), Ok)?;
             self.sequence.set(self.sequence.get().wrapping_add(1));
             let mut items = Vec::new();
-            match dump::run(&socket, request, self.sequence.get(), |body| {
-                parse(body, &mut items)
-            }) {
+            match dump::run(&socket, request, self.sequence.get(), |body| parse(body, &mut items)) {
                 Ok(()) => {
                     *self.socket.borrow_mut() = Some(socket);
                     return Ok(items);
@@ -247,28 +195,18 @@ impl Netns {
                 Err(Fault::Timeout) => return Err(list_error(io::ErrorKind::TimedOut.into())),
                 Err(Fault::Io(source)) => return Err(list_error(source)),
                 Err(Fault::Malformed(source)) => {
-                    return Err(NetnsError::Malformed {
-                        path: self.path.clone(),
-                        what,
-                        source,
-                    });
+                    return Err(NetnsError::Malformed { path: self.path.clone(), what, source });
                 }
             }
         }
-        Err(NetnsError::Unsettled {
-            path: self.path.clone(),
-            what,
-        })
+        Err(NetnsError::Unsettled { path: self.path.clone(), what })
     }
 
     /// A netlink socket inside the namespace. A thread of its own enters it, opens the socket and ends there: no
     /// thread ever has to find its way back, so no failure can leave the caller in the pod's namespace.
     fn connect(&self) -> Result<Socket, NetnsError> {
         let (path, file) = (&self.path, self.file.as_fd());
-        let failed = |source| NetnsError::Enter {
-            path: path.clone(),
-            source,
-        };
+        let failed = |source| NetnsError::Enter { path: path.clone(), source };
         let inside = || -> Result<Socket, NetnsError> {
             setns(file, CloneFlags::CLONE_NEWNET).map_err(|errno| match errno {
                 Errno::EINVAL => NetnsError::NotANetns { path: path.clone() },
@@ -277,9 +215,7 @@ impl Netns {
             dump::connect().map_err(failed)
         };
         std::thread::scope(|scope| {
-            let helper = std::thread::Builder::new()
-                .stack_size(THREAD_STACK)
-                .spawn_scoped(scope, inside);
+            let helper = std::thread::Builder::new().stack_size(THREAD_STACK).spawn_scoped(scope, inside);
             let ended = helper.map_err(failed)?.join();
             ended.unwrap_or_else(|_| Err(failed(io::ErrorKind::Other.into())))
         })

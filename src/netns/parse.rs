@@ -5,9 +5,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use netlink_packet_core::{
-    DecodeError, NLA_HEADER_SIZE, NlasIterator, parse_ip, parse_u16, parse_u32,
-};
+use netlink_packet_core::{DecodeError, NLA_HEADER_SIZE, NlasIterator, parse_ip, parse_u16, parse_u32};
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::AddressHeader;
 use netlink_packet_route::link::{LinkFlags, LinkHeader};
@@ -48,24 +46,18 @@ fn attributes(bytes: &[u8]) -> impl Iterator<Item = Result<(u16, &[u8]), DecodeE
         let (kind, end) = (attribute.kind(), usize::from(attribute.length()));
         let whole = attribute.into_inner();
         let value = whole.get(NLA_HEADER_SIZE..end);
-        value
-            .map(|value| (kind, value))
-            .ok_or_else(|| DecodeError::nla_length_mismatch(whole.len(), end))
+        value.map(|value| (kind, value)).ok_or_else(|| DecodeError::nla_length_mismatch(whole.len(), end))
     })
 }
 
 /// What follows the fixed header of a message.
 fn after(body: &[u8], header: usize) -> Result<&[u8], DecodeError> {
-    body.get(header..)
-        .ok_or_else(|| DecodeError::buffer_too_small(body.len(), header))
+    body.get(header..).ok_or_else(|| DecodeError::buffer_too_small(body.len(), header))
 }
 
 /// A kernel string: up to the first NUL. Link names may hold any byte; what is not UTF-8 becomes U+FFFD.
 fn text(value: &[u8]) -> String {
-    let end = value
-        .iter()
-        .position(|byte| *byte == 0)
-        .unwrap_or(value.len());
+    let end = value.iter().position(|byte| *byte == 0).unwrap_or(value.len());
     String::from_utf8_lossy(&value[..end]).into_owned()
 }
 
@@ -79,14 +71,7 @@ fn hardware_address(value: &[u8]) -> Option<String> {
 pub(super) fn link(body: &[u8], links: &mut Vec<Link>) -> Result<(), DecodeError> {
     let header = LinkHeader::parse(body)?;
     let up = header.flags.contains(LinkFlags::Up);
-    let mut link = Link {
-        index: header.index,
-        name: String::new(),
-        mac: None,
-        mtu: 0,
-        up,
-        kind: None,
-    };
+    let mut link = Link { index: header.index, name: String::new(), mac: None, mtu: 0, up, kind: None };
     for attribute in attributes(after(body, LINK_HEADER_LEN)?) {
         match attribute? {
             (IFLA_IFNAME, value) => link.name = text(value),
@@ -151,14 +136,7 @@ pub(super) fn route(body: &[u8], routes: &mut Vec<Route>) -> Result<(), DecodeEr
         return Ok(());
     }
     let table = u32::from(header.table);
-    let mut route = Route {
-        family,
-        destination: None,
-        gateway: None,
-        oif: None,
-        metric: 0,
-        table,
-    };
+    let mut route = Route { family, destination: None, gateway: None, oif: None, metric: 0, table };
     let mut destination = None;
     let mut hops = Vec::new();
     for attribute in attributes(after(body, ROUTE_HEADER_LEN)?) {
@@ -174,18 +152,13 @@ pub(super) fn route(body: &[u8], routes: &mut Vec<Route>) -> Result<(), DecodeEr
     route.destination = match (destination, header.destination_prefix_length) {
         (None, 0) => None,
         // 0.0.0.0/1 and ::/1 carry no RTA_DST in some kernels: the address is the family's zero.
-        (address, prefix) => Some((address.unwrap_or(family.unspecified()), prefix))
-            .filter(|(_, prefix)| *prefix > 0),
+        (address, prefix) => Some((address.unwrap_or(family.unspecified()), prefix)).filter(|(_, prefix)| *prefix > 0),
     };
     if hops.is_empty() {
         routes.push(route);
         return Ok(());
     }
-    routes.extend(hops.into_iter().map(|(oif, gateway)| Route {
-        oif: Some(oif),
-        gateway,
-        ..route.clone()
-    }));
+    routes.extend(hops.into_iter().map(|(oif, gateway)| Route { oif: Some(oif), gateway, ..route.clone() }));
     Ok(())
 }
 
@@ -203,9 +176,7 @@ fn next_hops(mut bytes: &[u8]) -> Result<Vec<(u32, Option<IpAddr>)>, DecodeError
     let mut hops = Vec::new();
     while bytes.len() >= NEXT_HOP_LEN {
         let length = usize::from(parse_u16(&bytes[0..2])?);
-        let hop = bytes
-            .get(NEXT_HOP_LEN..length)
-            .ok_or_else(|| DecodeError::buffer_too_small(bytes.len(), length))?;
+        let hop = bytes.get(NEXT_HOP_LEN..length).ok_or_else(|| DecodeError::buffer_too_small(bytes.len(), length))?;
         let mut via = None;
         for attribute in attributes(hop) {
             let (kind, value) = attribute?;

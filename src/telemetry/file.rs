@@ -26,11 +26,7 @@ pub(super) struct LogFile {
 impl LogFile {
     /// Opens nothing yet.
     pub fn new(path: PathBuf, max_size: u64) -> LogFile {
-        LogFile {
-            path,
-            max_size,
-            open: None,
-        }
+        LogFile { path, max_size, open: None }
     }
 
     /// Appends one whole line.
@@ -89,22 +85,14 @@ fn identity(metadata: &Metadata) -> (u64, u64) {
 fn open(path: &Path) -> io::Result<File> {
     let mut how = OpenOptions::new();
     // A named pipe that nobody reads must not hold us up, and a terminal must not become ours.
-    how.append(true)
-        .create(true)
-        .mode(0o600)
-        .custom_flags(O_NONBLOCK | O_NOCTTY);
-    let file = how
-        .open(path)
-        .or_else(|error| match (error.kind(), path.parent()) {
-            (io::ErrorKind::NotFound, Some(directory)) => {
-                DirBuilder::new()
-                    .recursive(true)
-                    .mode(0o700)
-                    .create(directory)?;
-                how.open(path)
-            }
-            _ => Err(error),
-        })?;
+    how.append(true).create(true).mode(0o600).custom_flags(O_NONBLOCK | O_NOCTTY);
+    let file = how.open(path).or_else(|error| match (error.kind(), path.parent()) {
+        (io::ErrorKind::NotFound, Some(directory)) => {
+            DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+            how.open(path)
+        }
+        _ => Err(error),
+    })?;
     // stdout is the runtime's: nothing but the answer may be there, whatever name it goes by (/dev/stdout).
     let stdout = fstat(io::stdout())?;
     if identity(&file.metadata()?) == (stdout.st_dev, stdout.st_ino) {

@@ -25,11 +25,7 @@ pub(super) struct Entry {
 
 impl Entry {
     pub fn new(level: tracing::Level) -> Entry {
-        Entry {
-            level,
-            message: String::new(),
-            fields: Vec::new(),
-        }
+        Entry { level, message: String::new(), fields: Vec::new() }
     }
 
     fn put(&mut self, field: &Field, mut value: String) {
@@ -148,19 +144,12 @@ pub(super) fn timestamp(since_1970: Duration) -> String {
 fn civil(days: u64) -> (u64, u64, u64) {
     const DAYS_IN_400_YEARS: u64 = 146_097;
     let from_march_0000 = days + 719_468;
-    let (era, day_of_era) = (
-        from_march_0000 / DAYS_IN_400_YEARS,
-        from_march_0000 % DAYS_IN_400_YEARS,
-    );
+    let (era, day_of_era) = (from_march_0000 / DAYS_IN_400_YEARS, from_march_0000 % DAYS_IN_400_YEARS);
     let leap_days = day_of_era / 1_460 - day_of_era / 36_524 + day_of_era / 146_096;
     let year_of_era = (day_of_era - leap_days) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_from_march = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 {
-        month_from_march + 3
-    } else {
-        month_from_march - 9
-    };
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
     (era * 400 + year_of_era + u64::from(month <= 2), month, day)
 }

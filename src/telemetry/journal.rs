@@ -82,16 +82,8 @@ fn put(out: &mut Vec<u8>, name: &str, value: &str) {
 
 /// Capital letters, digits and underscores, a letter first. A leading underscore would claim to be journald's own.
 fn field_name(name: &str) -> String {
-    let letters = name
-        .trim_start_matches(|c: char| !c.is_ascii_alphabetic())
-        .chars();
-    let allowed = letters.map(|c| {
-        if c.is_ascii_alphanumeric() {
-            c.to_ascii_uppercase()
-        } else {
-            '_'
-        }
-    });
+    let letters = name.trim_start_matches(|c: char| !c.is_ascii_alphabetic()).chars();
+    let allowed = letters.map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' });
     allowed.take(MAX_NAME).collect()
 }
 
@@ -112,25 +104,15 @@ mod tests {
     #[track_caller]
     fn check(entry: &Entry, datagram_text: &[&[u8]]) {
         let got = datagram(entry, "c1");
-        assert_eq!(
-            got.escape_ascii().to_string(),
-            datagram_text.concat().escape_ascii().to_string()
-        );
+        assert_eq!(got.escape_ascii().to_string(), datagram_text.concat().escape_ascii().to_string());
     }
 
     #[test]
     fn datagrams() {
         let mut entry = Entry::new(Level::WARN);
         entry.message = "plain".to_owned();
-        check(
-            &entry,
-            &[b"MESSAGE=plain sandbox=c1\nPRIORITY=4\nSYSLOG_IDENTIFIER=meta-cni\nSANDBOX=c1\n"],
-        );
-        entry.fields = vec![
-            ("ifname", "net1".to_owned()),
-            ("stderr", "a\nb".to_owned()),
-            ("_1", String::new()),
-        ];
+        check(&entry, &[b"MESSAGE=plain sandbox=c1\nPRIORITY=4\nSYSLOG_IDENTIFIER=meta-cni\nSANDBOX=c1\n"]);
+        entry.fields = vec![("ifname", "net1".to_owned()), ("stderr", "a\nb".to_owned()), ("_1", String::new())];
         check(
             &entry,
             &[

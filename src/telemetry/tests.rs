@@ -21,16 +21,11 @@ fn settings(directory: &Path) -> LogSettings {
 /// What `log` writes to the default file, without time and process.
 fn logged(level: Level, log: impl FnOnce()) -> Vec<String> {
     let directory = tempfile::tempdir().unwrap();
-    let settings = LogSettings {
-        level,
-        ..settings(directory.path())
-    };
+    let settings = LogSettings { level, ..settings(directory.path()) };
     with_default(subscriber(&settings, "c1"), log);
     let text = std::fs::read_to_string(&settings.default_file).unwrap_or_default();
     let pid = format!("pid={} ", std::process::id());
-    text.lines()
-        .map(|line| line[25..].replace(&pid, ""))
-        .collect()
+    text.lines().map(|line| line[25..].replace(&pid, "")).collect()
 }
 
 #[test]
@@ -52,13 +47,8 @@ fn levels_by_name() {
 
 #[test]
 fn each_level_includes_those_before_it() {
-    for (level, lines) in [
-        (Level::Error, 1),
-        (Level::Warn, 2),
-        (Level::Info, 3),
-        (Level::Debug, 4),
-        (Level::Trace, 5),
-    ] {
+    for (level, lines) in [(Level::Error, 1), (Level::Warn, 2), (Level::Info, 3), (Level::Debug, 4), (Level::Trace, 5)]
+    {
         let log = || {
             error!("e");
             warn!("w");
@@ -80,10 +70,7 @@ fn an_event_is_one_line() {
     let lines = logged(Level::Info, || {
         info!(ifname = "net1", count = 3, "attached");
         info!(empty = "", words = "two words", quote = "a\"b", equals = "a=b", path = ?Path::new("/x"), "v");
-        error!(
-            stderr = "first\nsecond\r\n\tthird \x1b[31mred\u{2028}",
-            "a delegate\nwrote \\"
-        );
+        error!(stderr = "first\nsecond\r\n\tthird \x1b[31mred\u{2028}", "a delegate\nwrote \\");
         error!(error = failure, ok = true, "it failed");
         info!(only = "fields");
     });
@@ -103,15 +90,9 @@ fn an_event_is_one_line() {
 #[test]
 fn what_is_too_long_is_cut_between_characters() {
     let long = "\u{e9}".repeat(40_000);
-    let lines = logged(Level::Info, || {
-        info!(a = long, b = long, c = long, d = long, e = long, "{long}")
-    });
+    let lines = logged(Level::Info, || info!(a = long, b = long, c = long, d = long, e = long, "{long}"));
     assert_eq!(lines.len(), 1);
-    assert!(
-        lines[0].len() < 66_000 && lines[0].ends_with("[...]"),
-        "{} bytes",
-        lines[0].len()
-    );
+    assert!(lines[0].len() < 66_000 && lines[0].ends_with("[...]"), "{} bytes", lines[0].len());
 }
 
 #[test]
@@ -135,18 +116,12 @@ fn times() {
 fn a_named_file_replaces_both() {
     let directory = tempfile::tempdir().unwrap();
     let named = directory.path().join("new/deep/named.log");
-    let settings = LogSettings {
-        file: Some(named.clone()),
-        ..settings(directory.path())
-    };
+    let settings = LogSettings { file: Some(named.clone()), ..settings(directory.path()) };
     let journal = UnixDatagram::bind(&settings.journal).unwrap();
     journal.set_nonblocking(true).unwrap();
     with_default(subscriber(&settings, "c1"), || info!("here"));
     assert!(std::fs::read_to_string(&named).unwrap().ends_with("here\n"));
-    assert_eq!(
-        std::fs::metadata(&named).unwrap().permissions().mode() & 0o777,
-        0o600
-    );
+    assert_eq!(std::fs::metadata(&named).unwrap().permissions().mode() & 0o777, 0o600);
     assert!(!settings.default_file.exists());
     assert!(journal.recv(&mut [0; 16]).is_err());
 }
@@ -154,9 +129,7 @@ fn a_named_file_replaces_both() {
 #[test]
 fn nothing_is_opened_before_something_is_logged() {
     let directory = tempfile::tempdir().unwrap();
-    with_default(subscriber(&settings(directory.path()), "c1"), || {
-        debug!("not at this level")
-    });
+    with_default(subscriber(&settings(directory.path()), "c1"), || debug!("not at this level"));
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
 }
 
@@ -171,14 +144,8 @@ fn journald_first_and_the_file_when_it_fails() {
         let mut buffer = [0; 1024];
         let length = journal.recv(&mut buffer).unwrap();
         let text = String::from_utf8_lossy(&buffer[..length]);
-        assert!(
-            text.contains("MESSAGE=to the journal ifname=net1 sandbox=c1\n"),
-            "{text}"
-        );
-        assert!(
-            text.contains("\nSANDBOX=c1\n") && text.contains("\nIFNAME=net1\n"),
-            "{text}"
-        );
+        assert!(text.contains("MESSAGE=to the journal ifname=net1 sandbox=c1\n"), "{text}");
+        assert!(text.contains("\nSANDBOX=c1\n") && text.contains("\nIFNAME=net1\n"), "{text}");
         assert!(!settings.default_file.exists());
 
         // journald was started anew: the old socket is dead, the new one is found.
@@ -191,15 +158,8 @@ fn journald_first_and_the_file_when_it_fails() {
         // Nobody reads: the queue fills, and from then on the file gets it all, without a wait for each line.
         let start = Instant::now();
         (0..2_000).for_each(|n| info!(n, "flood"));
-        assert!(
-            start.elapsed() < Duration::from_secs(2),
-            "took {:?}",
-            start.elapsed()
-        );
-        let in_file = std::fs::read_to_string(&settings.default_file)
-            .unwrap()
-            .lines()
-            .count();
+        assert!(start.elapsed() < Duration::from_secs(2), "took {:?}", start.elapsed());
+        let in_file = std::fs::read_to_string(&settings.default_file).unwrap().lines().count();
         let mut in_journal = 0;
         journal.set_nonblocking(true).unwrap();
         while journal.recv(&mut buffer).is_ok() {
@@ -216,23 +176,10 @@ fn what_cannot_be_a_log_is_left_alone() {
     std::fs::write(directory.path().join("file"), "").unwrap();
     let pipe = directory.path().join("pipe");
     nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
-    let named = [
-        directory.path().to_owned(),
-        directory.path().join("file/below"),
-        pipe,
-        "/dev/full".into(),
-    ];
-    for file in named
-        .into_iter()
-        .chain(["/dev/stdout".into(), "/proc/self/fd/1".into(), "".into()])
-    {
-        let settings = LogSettings {
-            file: Some(file),
-            ..settings(directory.path())
-        };
-        with_default(subscriber(&settings, "c1"), || {
-            info!("THIS MUST NOT BE ON STDOUT")
-        });
+    let named = [directory.path().to_owned(), directory.path().join("file/below"), pipe, "/dev/full".into()];
+    for file in named.into_iter().chain(["/dev/stdout".into(), "/proc/self/fd/1".into(), "".into()]) {
+        let settings = LogSettings { file: Some(file), ..settings(directory.path()) };
+        with_default(subscriber(&settings, "c1"), || info!("THIS MUST NOT BE ON STDOUT"));
     }
 }
 
@@ -252,8 +199,7 @@ fn a_full_file_is_renamed_and_the_older_one_goes() {
     log.append(b"3 ten bytes\n").unwrap();
     check("3 ten bytes\n", Some("1 ten bytes\n2 ten bytes\n"));
     // A line larger than the limit gets a file of its own.
-    log.append(format!("4 {}\n", "x".repeat(40)).as_bytes())
-        .unwrap();
+    log.append(format!("4 {}\n", "x".repeat(40)).as_bytes()).unwrap();
     log.append(b"5\n").unwrap();
     check("5\n", Some(&format!("4 {}\n", "x".repeat(40))));
     // Somebody else renamed or removed the file.
@@ -263,12 +209,8 @@ fn a_full_file_is_renamed_and_the_older_one_goes() {
     // Whoever holds the lock is busy with renaming; nobody waits for it for long.
     let holder = std::fs::File::open(&path).unwrap();
     holder.lock().unwrap();
-    log.append(format!("7 {}\n", "x".repeat(40)).as_bytes())
-        .unwrap();
-    check(
-        &format!("6\n7 {}\n", "x".repeat(40)),
-        Some(&format!("4 {}\n", "x".repeat(40))),
-    );
+    log.append(format!("7 {}\n", "x".repeat(40)).as_bytes()).unwrap();
+    check(&format!("6\n7 {}\n", "x".repeat(40)), Some(&format!("4 {}\n", "x".repeat(40))));
 }
 
 /// Eight writers, each with a descriptor of its own as processes have, with `lines` lines each of some 60 bytes. Every
@@ -283,8 +225,7 @@ fn check_writers(lines: usize, max_size: u64) -> usize {
             scope.spawn(move || {
                 for n in 0..lines {
                     let filling = "x".repeat(n % 100);
-                    log.append(format!("{writer} {n} {filling} end\n").as_bytes())
-                        .unwrap();
+                    log.append(format!("{writer} {n} {filling} end\n").as_bytes()).unwrap();
                 }
             });
         }
@@ -293,18 +234,11 @@ fn check_writers(lines: usize, max_size: u64) -> usize {
     for name in ["log", "log.1"] {
         let text = std::fs::read_to_string(directory.path().join(name)).unwrap();
         // Writers that looked at the size at the same moment may each add one line.
-        assert!(
-            text.len() as u64 <= max_size + 8 * 120,
-            "{name} has {} bytes",
-            text.len()
-        );
+        assert!(text.len() as u64 <= max_size + 8 * 120, "{name} has {} bytes", text.len());
         for line in text.lines() {
             let words: Vec<&str> = line.split(' ').collect();
             let n: usize = words[1].parse().unwrap();
-            assert_eq!(
-                line,
-                format!("{} {n} {} end", words[0], "x".repeat(n % 100))
-            );
+            assert_eq!(line, format!("{} {n} {} end", words[0], "x".repeat(n % 100)));
             assert!(seen.insert(line.to_owned()), "twice: {line}");
         }
     }

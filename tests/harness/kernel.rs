@@ -43,21 +43,13 @@ pub fn isolated<T: Send>(test: impl FnOnce(&Node) -> T + Send) -> T {
 
 fn enter() {
     if let Err(errno) = unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET) {
-        panic!(
-            "this test makes mount and network namespaces and must run as root with CAP_SYS_ADMIN: {errno}"
-        );
+        panic!("this test makes mount and network namespaces and must run as root with CAP_SYS_ADMIN: {errno}");
     }
     let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
     mount(None::<&str>, "/", None::<&str>, private, None::<&str>).expect("make all mounts private");
     for directory in HIDDEN {
-        mount(
-            Some("tmpfs"),
-            directory,
-            Some("tmpfs"),
-            MsFlags::empty(),
-            Some("mode=755"),
-        )
-        .unwrap_or_else(|errno| panic!("mount a tmpfs over {directory}: {errno}"));
+        mount(Some("tmpfs"), directory, Some("tmpfs"), MsFlags::empty(), Some("mode=755"))
+            .unwrap_or_else(|errno| panic!("mount a tmpfs over {directory}: {errno}"));
     }
     for directory in [NETNS_DIR, "/var/lib/cni"] {
         std::fs::create_dir(directory).expect("make a directory in a new tmpfs");
@@ -73,12 +65,7 @@ impl Node {
             unshare(CloneFlags::CLONE_NEWNET).expect("make a network namespace");
             bind(Path::new("/proc/thread-self/ns/net"), &path);
         };
-        std::thread::scope(|scope| {
-            scope
-                .spawn(make)
-                .join()
-                .expect("the thread that makes a namespace")
-        });
+        std::thread::scope(|scope| scope.spawn(make).join().expect("the thread that makes a namespace"));
         path
     }
 
@@ -91,56 +78,29 @@ impl Node {
 
 /// Mounts `source` over the file `target`.
 pub fn bind(source: &Path, target: &Path) {
-    mount(
-        Some(source),
-        target,
-        None::<&str>,
-        MsFlags::MS_BIND,
-        None::<&str>,
-    )
-    .unwrap_or_else(|errno| {
-        panic!(
-            "bind {} over {}: {errno}",
-            source.display(),
-            target.display()
-        )
-    });
+    mount(Some(source), target, None::<&str>, MsFlags::MS_BIND, None::<&str>)
+        .unwrap_or_else(|errno| panic!("bind {} over {}: {errno}", source.display(), target.display()));
 }
 
 /// Runs iproute2's `ip` and gives its stdout.
 pub fn ip(arguments: &[&str]) -> String {
-    let output = Command::new("ip")
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output();
+    let output = Command::new("ip").args(arguments).stdin(Stdio::null()).output();
     let output = output.expect("this test needs the program `ip` (Debian package iproute2)");
     let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success(),
-        "ip {}: {}",
-        arguments.join(" "),
-        stderr.trim()
-    );
+    assert!(output.status.success(), "ip {}: {}", arguments.join(" "), stderr.trim());
     String::from_utf8(output.stdout).expect("ip prints UTF-8")
 }
 
 /// Runs `ip` in the namespace whose file is `netns`.
 pub fn ip_in(netns: &Path, arguments: &[&str]) -> String {
-    let name = netns
-        .file_name()
-        .and_then(|name| name.to_str())
-        .expect("the file of a named namespace");
+    let name = netns.file_name().and_then(|name| name.to_str()).expect("the file of a named namespace");
     ip(&[&["-n", name], arguments].concat())
 }
 
 /// The same with JSON output, parsed. An empty answer is an empty list.
 pub fn ip_json(netns: &Path, arguments: &[&str]) -> Vec<serde_json::Value> {
     let text = ip_in(netns, &[&["-json", "-details"], arguments].concat());
-    if text.trim().is_empty() {
-        Vec::new()
-    } else {
-        serde_json::from_str(&text).expect("ip prints JSON")
-    }
+    if text.trim().is_empty() { Vec::new() } else { serde_json::from_str(&text).expect("ip prints JSON") }
 }
 
 /// A JSON string as Rust's; anything else is `None`.

@@ -1,10 +1,6 @@
 //! Which namespace is it, and may it be used: paths of every kind.
 
-#![allow(
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    reason = "tests make files and panic"
-)]
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests make files and panic")]
 
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;
@@ -57,10 +53,7 @@ fn identity_is_device_and_inode() {
     kernel::isolated(|node| {
         let (one, two) = (node.netns("one"), node.netns("two"));
         let stat = std::fs::metadata(&one).unwrap();
-        let expected = Identity {
-            dev: stat.dev(),
-            ino: stat.ino(),
-        };
+        let expected = Identity { dev: stat.dev(), ino: stat.ino() };
         assert_eq!(netns::identity(&one).unwrap(), expected);
         assert_eq!(netns::open(&one).unwrap().identity(), expected);
         assert_ne!(netns::identity(&two).unwrap(), expected);
@@ -74,10 +67,7 @@ fn identity_is_device_and_inode() {
 fn own_namespace_is_refused_by_any_path() {
     kernel::isolated(|node| {
         std::fs::write("/run/netns/own", "").unwrap();
-        kernel::bind(
-            Path::new("/proc/thread-self/ns/net"),
-            Path::new("/run/netns/own"),
-        );
+        kernel::bind(Path::new("/proc/thread-self/ns/net"), Path::new("/run/netns/own"));
         symlink("/run/netns/own", "/run/alias").unwrap();
         for own in ["/run/netns/own", "/run/alias", "/proc/thread-self/ns/net"] {
             check(own, "ok", "Own");
@@ -96,10 +86,7 @@ fn a_mount_namespace_file_is_no_network_namespace() {
         let file = Path::new("/proc/thread-self/ns/mnt");
         let error = netns::open(file).unwrap().links().unwrap_err();
         assert_eq!(variant(&error), "NotANetns");
-        assert_eq!(
-            error.to_string(),
-            "/proc/thread-self/ns/mnt is not a network namespace"
-        );
+        assert_eq!(error.to_string(), "/proc/thread-self/ns/mnt is not a network namespace");
     });
 }
 
@@ -126,8 +113,5 @@ fn errors_say_what_was_done_and_leave_the_cause_to_the_source() {
     assert_eq!(error.to_string(), "cannot open network namespace /run/\0");
     assert!(std::error::Error::source(&error).is_some());
     let error = netns::open(Path::new("/run/netns/of no pod")).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "no network namespace at /run/netns/of no pod"
-    );
+    assert_eq!(error.to_string(), "no network namespace at /run/netns/of no pod");
 }

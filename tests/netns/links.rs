@@ -1,11 +1,6 @@
 //! Links, compared with what `ip link` says of the same namespace; and how they are read.
 
-#![allow(
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "tests do I/O and panic"
-)]
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::print_stdout, reason = "tests do I/O and panic")]
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -43,57 +38,21 @@ fn links_of_every_kind() {
         let pod = node.netns("pod");
         let links = check_links(&pod);
         assert_eq!(links.len(), 1);
-        assert_eq!(
-            (links[0].name.as_str(), links[0].up, links[0].mtu),
-            ("lo", false, 65536)
-        );
+        assert_eq!((links[0].name.as_str(), links[0].up, links[0].mtu), ("lo", false, 65536));
         ip_in(&pod, &["link", "set", "lo", "up"]);
         ip_in(&pod, &["link", "add", "br0", "type", "bridge"]);
-        ip_in(
-            &pod,
-            &[
-                "link", "add", "eth0", "mtu", "1400", "type", "veth", "peer", "name", "peer0",
-            ],
-        );
+        ip_in(&pod, &["link", "add", "eth0", "mtu", "1400", "type", "veth", "peer", "name", "peer0"]);
         ip_in(&pod, &["link", "set", "peer0", "master", "br0"]);
-        ip_in(
-            &pod,
-            &["link", "set", "eth0", "address", "0A:58:C0:A8:00:FF", "up"],
-        );
-        ip_in(
-            &pod,
-            &[
-                "link", "add", "net1", "link", "eth0", "type", "macvlan", "mode", "bridge",
-            ],
-        );
-        ip_in(
-            &pod,
-            &["tuntap", "add", "dev", "tun-15-bytes-xx", "mode", "tun"],
-        );
+        ip_in(&pod, &["link", "set", "eth0", "address", "0A:58:C0:A8:00:FF", "up"]);
+        ip_in(&pod, &["link", "add", "net1", "link", "eth0", "type", "macvlan", "mode", "bridge"]);
+        ip_in(&pod, &["tuntap", "add", "dev", "tun-15-bytes-xx", "mode", "tun"]);
         ip_in(&pod, &["tuntap", "add", "dev", "tap0", "mode", "tap"]);
         let links = check_links(&pod);
-        let kinds = |name: &str| {
-            links
-                .iter()
-                .find(|link| link.name == name)
-                .unwrap()
-                .kind
-                .clone()
-        };
+        let kinds = |name: &str| links.iter().find(|link| link.name == name).unwrap().kind.clone();
         assert_eq!(kinds("net1").as_deref(), Some("macvlan"));
         let eth0 = links.iter().find(|link| link.name == "eth0").unwrap();
-        assert_eq!(
-            (eth0.mac.as_deref(), eth0.mtu, eth0.up),
-            (Some("0a:58:c0:a8:00:ff"), 1400, true)
-        );
-        assert_eq!(
-            links
-                .iter()
-                .find(|link| link.name == "tun-15-bytes-xx")
-                .unwrap()
-                .mac,
-            None
-        );
+        assert_eq!((eth0.mac.as_deref(), eth0.mtu, eth0.up), (Some("0a:58:c0:a8:00:ff"), 1400, true));
+        assert_eq!(links.iter().find(|link| link.name == "tun-15-bytes-xx").unwrap().mac, None);
     });
 }
 
@@ -102,9 +61,7 @@ fn links_of_every_kind() {
 fn three_hundred_pairs() {
     kernel::isolated(|node| {
         let pod = node.netns("pod");
-        let lines: Vec<String> = (0..300)
-            .map(|n| format!("link add a{n} type veth peer name b{n}\n"))
-            .collect();
+        let lines: Vec<String> = (0..300).map(|n| format!("link add a{n} type veth peer name b{n}\n")).collect();
         std::fs::write("/run/batch", lines.concat()).unwrap();
         ip_in(&pod, &["-batch", "/run/batch"]);
         assert_eq!(check_links(&pod).len(), 601);
@@ -121,14 +78,10 @@ fn three_hundred_pairs() {
 fn a_list_is_consistent_while_links_come_and_go() {
     kernel::isolated(|node| {
         let pod = node.netns("pod");
-        let lines: Vec<String> = (0..100)
-            .map(|n| format!("link add s{n} type veth peer name t{n}\n"))
-            .collect();
+        let lines: Vec<String> = (0..100).map(|n| format!("link add s{n} type veth peer name t{n}\n")).collect();
         std::fs::write("/run/batch", lines.concat()).unwrap();
         ip_in(&pod, &["-batch", "/run/batch"]);
-        let churn: Vec<String> = (0..50)
-            .map(|n| format!("link add c{n} type bridge\nlink del c{n}\n"))
-            .collect();
+        let churn: Vec<String> = (0..50).map(|n| format!("link add c{n} type bridge\nlink del c{n}\n")).collect();
         std::fs::write("/run/churn", churn.concat()).unwrap();
         let (stop, namespace) = (AtomicBool::new(false), netns::open(&pod).unwrap());
         std::thread::scope(|scope| {
@@ -143,10 +96,7 @@ fn a_list_is_consistent_while_links_come_and_go() {
                 let links = list.unwrap();
                 let names: BTreeSet<&str> = links.iter().map(|link| link.name.as_str()).collect();
                 assert_eq!(names.len(), links.len(), "a link was listed twice");
-                assert_eq!(
-                    names.iter().filter(|name| !name.starts_with('c')).count(),
-                    201
-                );
+                assert_eq!(names.iter().filter(|name| !name.starts_with('c')).count(), 201);
             }
         });
     });
@@ -165,13 +115,7 @@ fn the_caller_stays_where_it_is() {
                     ip_in(pod, &["link", "add", &name, "type", "bridge"]);
                     for _ in 0..50 {
                         let links = netns::open(pod).unwrap().links().unwrap();
-                        assert_eq!(
-                            links
-                                .iter()
-                                .map(|link| link.name.as_str())
-                                .collect::<Vec<_>>(),
-                            ["lo", &name]
-                        );
+                        assert_eq!(links.iter().map(|link| link.name.as_str()).collect::<Vec<_>>(), ["lo", &name]);
                         assert_eq!(netns::own().unwrap(), before);
                     }
                 });
@@ -186,12 +130,7 @@ fn the_caller_stays_where_it_is() {
 fn reading_links_is_quick() {
     kernel::isolated(|node| {
         let pod = node.netns("pod");
-        ip_in(
-            &pod,
-            &[
-                "link", "add", "eth0", "type", "veth", "peer", "name", "peer0",
-            ],
-        );
+        ip_in(&pod, &["link", "add", "eth0", "type", "veth", "peer", "name", "peer0"]);
         let time = || {
             let start = Instant::now();
             assert_eq!(netns::open(&pod).unwrap().links().unwrap().len(), 3);
@@ -199,10 +138,7 @@ fn reading_links_is_quick() {
         };
         let mut times: Vec<_> = (0..200).map(|_| time()).collect();
         times.sort();
-        println!(
-            "open and links: median {:?}, 99 % {:?}",
-            times[100], times[198]
-        );
+        println!("open and links: median {:?}, 99 % {:?}", times[100], times[198]);
         let best_tenth = times[20];
         assert!(best_tenth < Duration::from_millis(2), "{best_tenth:?}");
     });

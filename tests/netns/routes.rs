@@ -27,31 +27,20 @@ const ROUTES: [&str; 11] = [
 fn expected_routes(pod: &Path) -> Vec<Route> {
     let index = |name: &Value| {
         let links = netns::open(pod).unwrap().links().unwrap();
-        links
-            .iter()
-            .find(|link| Some(link.name.as_str()) == name.as_str())
-            .map(|link| link.index)
+        links.iter().find(|link| Some(link.name.as_str()) == name.as_str()).map(|link| link.index)
     };
     let mut routes = Vec::new();
     for (family, option, bits) in [(Family::V4, "-4", 32), (Family::V6, "-6", 128)] {
-        for route in ip_json(
-            pod,
-            &[option, "route", "show", "table", "all", "type", "unicast"],
-        ) {
+        for route in ip_json(pod, &[option, "route", "show", "table", "all", "type", "unicast"]) {
             let destination = (route["dst"] != "default").then(|| {
                 let (address, prefix) = route["dst"]
                     .as_str()
                     .and_then(|dst| dst.split_once('/'))
-                    .map_or((route["dst"].as_str().unwrap(), bits), |(a, p)| {
-                        (a, p.parse().unwrap())
-                    });
+                    .map_or((route["dst"].as_str().unwrap(), bits), |(a, p)| (a, p.parse().unwrap()));
                 (address.parse().unwrap(), prefix)
             });
             let gateway = |hop: &Value| {
-                hop["gateway"]
-                    .as_str()
-                    .or(hop["via"]["host"].as_str())
-                    .map(|address| address.parse().unwrap())
+                hop["gateway"].as_str().or(hop["via"]["host"].as_str()).map(|address| address.parse().unwrap())
             };
             let table = match route["table"].as_str() {
                 None | Some("main") => Route::MAIN,
@@ -79,32 +68,15 @@ fn routes_of_both_families() {
     kernel::isolated(|node| {
         let pod = node.netns("pod");
         assert_eq!(netns::open(&pod).unwrap().routes().unwrap(), []);
-        ip_in(
-            &pod,
-            &["link", "add", "near", "type", "veth", "peer", "name", "far"],
-        );
+        ip_in(&pod, &["link", "add", "near", "type", "veth", "peer", "name", "far"]);
         ip_in(&pod, &["address", "add", "10.1.0.2/24", "dev", "near"]);
-        ip_in(
-            &pod,
-            &["address", "add", "2001:db8::2/64", "dev", "near", "nodad"],
-        );
+        ip_in(&pod, &["address", "add", "2001:db8::2/64", "dev", "near", "nodad"]);
         for link in ["near", "far", "lo"] {
             ip_in(&pod, &["link", "set", link, "up"]);
         }
         for route in ROUTES {
-            let family = if route.starts_with("10.6.") || !route.contains("::") {
-                "-4"
-            } else {
-                "-6"
-            };
-            ip_in(
-                &pod,
-                &[
-                    &[family, "route", "add"][..],
-                    &route.split(' ').collect::<Vec<_>>(),
-                ]
-                .concat(),
-            );
+            let family = if route.starts_with("10.6.") || !route.contains("::") { "-4" } else { "-6" };
+            ip_in(&pod, &[&[family, "route", "add"][..], &route.split(' ').collect::<Vec<_>>()].concat());
         }
         let namespace = netns::open(&pod).unwrap();
         let order = |route: &Route| format!("{route:?}");
@@ -113,14 +85,8 @@ fn routes_of_both_families() {
         expected.sort_by_key(order);
         assert_eq!(got, expected);
         let defaults = namespace.default_routes().unwrap();
-        let hops: Vec<_> = defaults
-            .iter()
-            .map(|route| (route.gateway.unwrap().to_string(), route.metric))
-            .collect();
+        let hops: Vec<_> = defaults.iter().map(|route| (route.gateway.unwrap().to_string(), route.metric)).collect();
         let expected = [("10.1.0.1", 0), ("10.1.0.3", 77), ("2001:db8::1", 1024)];
-        assert_eq!(
-            hops,
-            expected.map(|(gateway, metric)| (gateway.to_owned(), metric))
-        );
+        assert_eq!(hops, expected.map(|(gateway, metric)| (gateway.to_owned(), metric)));
     });
 }
