@@ -1,7 +1,15 @@
-//! x
+#![doc = include_str!("../ARCHITECTURE.md")]
+
 pub mod cni;
+
 pub mod config;
-pub mod exec;
 pub mod npwg;
-pub mod plan;
 pub mod profile;
+
+pub mod plan;
+
+pub mod exec;
+pub mod netns;
+pub mod store;
+
+pub mod telemetry;

@@ -40,7 +40,9 @@ pub fn write(path: &Path, bytes: &[u8], survives: Survives) -> Result<(), StoreE
     }
     file.persist(path).map_err(|error| StoreError::io("rename", path)(error.error))?;
     if survives == Survives::Power {
-        std::fs::File::open(dir).and_then(|dir| dir.sync_all()).map_err(StoreError::io("sync the directory of", path))?;
+        std::fs::File::open(dir)
+            .and_then(|dir| dir.sync_all())
+            .map_err(StoreError::io("sync the directory of", path))?;
     }
     Ok(())
 }

@@ -23,7 +23,8 @@ pub fn epoch(run_dir: &Path) -> Result<String, StoreError> {
         }
         make_dir(run_dir)?;
         let token = kernel_random("uuid")?.replace('-', "");
-        let mut file = tempfile::Builder::new().prefix(".epoch.").tempfile_in(run_dir).map_err(StoreError::io("make", &path))?;
+        let mut file =
+            tempfile::Builder::new().prefix(".epoch.").tempfile_in(run_dir).map_err(StoreError::io("make", &path))?;
         file.write_all(token.as_bytes()).map_err(StoreError::io("write", &path))?;
         match file.persist_noclobber(&path) {
             Ok(_) => {}

@@ -50,7 +50,9 @@ pub fn nearest(dirs: &[PathBuf], namespace: &Namespace, name: &ObjectName) -> Ve
     let mut names: Vec<(usize, String)> = dirs
         .iter()
         .flat_map(|dir| list(&dir.join(namespace)).unwrap_or_default())
-        .filter_map(|file| file.rsplit_once('.').filter(|(_, end)| ENDINGS.contains(end)).map(|(stem, _)| stem.to_owned()))
+        .filter_map(|file| {
+            file.rsplit_once('.').filter(|(_, end)| ENDINGS.contains(end)).map(|(stem, _)| stem.to_owned())
+        })
         .map(|stem| (distance(&stem, name.as_str()), stem))
         .filter(|(distance, stem)| *distance <= stem.len().max(4) / 2)
         .collect();
@@ -90,7 +92,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let dirs: Vec<PathBuf> = ["one", "two"].iter().map(|name| dir.path().join(name)).collect();
         let manifest = |name: &str, config: &str| {
-            format!("apiVersion: k8s.cni.cncf.io/v1\nkind: NetworkAttachmentDefinition\nmetadata: {{name: {name}}}\nspec: {{config: '{config}'}}\n")
+            format!(
+                "apiVersion: k8s.cni.cncf.io/v1\nkind: NetworkAttachmentDefinition\nmetadata: {{name: {name}}}\nspec: {{config: '{config}'}}\n"
+            )
         };
         for (dir, file, text) in [
             (&dirs[0], "net-a.yaml", manifest("net-a", "{}")),

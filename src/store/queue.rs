@@ -30,7 +30,8 @@ pub fn push(state_dir: &Path, id: &ContainerId, ifname: &IfName, error: &str, ep
     let path = path_of(state_dir, id, ifname);
     let earlier = read(&path, Owner::Us, 64 << 10).ok().flatten();
     let attempts = earlier.and_then(|bytes| serde_json::from_slice::<Due>(&bytes).ok()).map_or(0, |due| due.attempts);
-    let due = Due { version: 1, attempts: attempts.saturating_add(1), error: error.to_owned(), epoch: epoch.to_owned() };
+    let due =
+        Due { version: 1, attempts: attempts.saturating_add(1), error: error.to_owned(), epoch: epoch.to_owned() };
     let text = serde_json::to_string(&due).map_err(|error| StoreError::refused(&path, error.to_string()))?;
     write(&path, text.as_bytes(), Survives::Process)
 }
