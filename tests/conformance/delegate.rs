@@ -21,7 +21,7 @@ pub fn checks() -> Vec<Check> {
         check("A41_last_line_of_stderr_is_in_the_details_of_a_failure", Needs::Nothing, stderr_in_details),
         check("F9_delegates_hold_nothing_of_the_runtimes", Needs::Nothing, descriptors),
         check("F10_each_delegate_has_a_process_group_of_its_own", Needs::OwnKeys, own_group),
-        check("F10_a_daemon_left_behind_holds_nobody_up", Needs::Nothing, daemon_left_behind),
+        check("F9_a_daemon_left_behind_holds_nobody_up", Needs::Nothing, daemon_left_behind),
         check("A35_environment_is_complete", Needs::Nothing, environment),
     ]
 }
@@ -228,6 +228,9 @@ fn daemon_left_behind(subject: &Subject) {
     let output = world.call("ADD").run();
     output.success();
     assert!(output.elapsed < Duration::from_secs(3), "waited {:?} for a daemon that a plugin left", output.elapsed);
+    let output = world.call("DEL").run();
+    output.success();
+    assert!(output.elapsed < Duration::from_secs(4), "DEL waited {:?} for it", output.elapsed);
 }
 
 fn environment(subject: &Subject) {
