@@ -43,6 +43,7 @@ mod concurrency;
 mod del;
 mod delegate;
 mod environment;
+mod hostile;
 mod judge;
 mod networks;
 mod protocol;
@@ -113,6 +114,7 @@ fn checks() -> Vec<Check> {
         networks::checks(),
         recursion::checks(),
         concurrency::checks(),
+        hostile::checks(),
     ]
     .into_iter()
     .flatten()
