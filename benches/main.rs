@@ -129,6 +129,9 @@ fn run(options: &Options) -> Result<()> {
         parts.require_reference()?;
         timed_part(&sandbox, &parts, Delegate::Bridge, options)?;
     }
+    if options.wants("libcni") {
+        libcni_part(&sandbox, &parts, options)?;
+    }
     Ok(())
 }
 
@@ -147,6 +150,33 @@ fn two_cores() -> Result<usize> {
     }
     sched_setaffinity(this, &chosen).map_err(doing())?;
     Ok(count)
+}
+
+/// ADD with CHECK right after it, and DEL, by the client that plays CRI-O's habits.
+fn libcni_part(sandbox: &Sandbox, parts: &Parts, options: &Options) -> Result<()> {
+    let Some(program) = &parts.crio_habits else {
+        println!("\nlibcni: not measured, CRIO_HABITS does not name the client");
+        return Ok(());
+    };
+    report::heading("no-op delegate through libcni, start of the client and CHECK included");
+    for networks in NETWORKS {
+        let scene = Scene::new(sandbox, parts, Delegate::Noop, networks)?;
+        let scene = scene.through_libcni(program)?;
+        let rounds = options.rounds(Delegate::Noop, networks);
+        let timing = timed::one_at_a_time(sandbox, &scene, rounds.one_at_a_time / 4)?;
+        let name = format!("ADD+CHECK, {networks} extra");
+        report::row(&name, &timing.add, Budget::None);
+        report::row(&format!("DEL, {networks} extra"), &timing.del, Budget::None);
+        let timing = timed::at_once(sandbox, &scene, rounds.bursts.div_ceil(2))?;
+        report::rates(networks, &timing, Budget::None);
+    }
+    report::heading("bridge + host-local through libcni, start of the client and CHECK included");
+    let scene = Scene::new(sandbox, parts, Delegate::Bridge, 0)?.through_libcni(program)?;
+    let rounds = options.rounds(Delegate::Bridge, 0);
+    let timing = timed::one_at_a_time(sandbox, &scene, rounds.one_at_a_time)?;
+    report::row("ADD+CHECK, 0 extra", &timing.add, Budget::None);
+    report::row("DEL, 0 extra", &timing.del, Budget::None);
+    Ok(())
 }
 
 fn timed_part(

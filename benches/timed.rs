@@ -137,7 +137,7 @@ fn burst<T: Send>(
     pods: &[Pod],
     act: impl Fn(usize, &Pod) -> Result<T> + Sync,
 ) -> Result<(Vec<T>, Duration)> {
-    let gate = Barrier::new(pods.len() + 1);
+    let gate = Barrier::new(pods.len());
     let (act, gate) = (&act, &gate);
     thread::scope(|scope| {
         let waiting: Vec<_> = pods
@@ -146,18 +146,22 @@ fn burst<T: Send>(
             .map(|(number, pod)| {
                 scope.spawn(move || {
                     gate.wait();
-                    act(number, pod)
+                    let begin = Instant::now();
+                    (act(number, pod), begin, Instant::now())
                 })
             })
             .collect();
-        gate.wait();
-        let begin = Instant::now();
         let mut all = Vec::with_capacity(pods.len());
+        let (mut begins, mut ends) = (Vec::new(), Vec::new());
         for one in waiting {
             let died = |_| Error::Unfit("a thread of the burst died".to_owned());
-            all.push(one.join().map_err(died)?);
+            let (result, begin, end) = one.join().map_err(died)?;
+            all.push(result);
+            begins.push(begin);
+            ends.push(end);
         }
-        let took = begin.elapsed();
+        let span = ends.iter().max().zip(begins.iter().min());
+        let took = span.map_or(Duration::ZERO, |(end, begin)| *end - *begin);
         Ok((all.into_iter().collect::<Result<Vec<_>>>()?, took))
     })
 }

@@ -6,6 +6,7 @@ use std::io;
 
 pub mod call;
 pub mod counted;
+pub mod libcni;
 pub mod parts;
 pub mod sandbox;
 pub mod scene;

@@ -15,6 +15,8 @@ pub struct Parts {
     pub noop_dir: PathBuf,
     /// Directory of bridge and host-local.
     pub reference_dir: PathBuf,
+    /// The client that plays CRI-O's habits with libcni, when `CRIO_HABITS` names it.
+    pub crio_habits: Option<PathBuf>,
 }
 
 impl Parts {
@@ -32,6 +34,7 @@ impl Parts {
             plugin,
             noop_dir,
             reference_dir,
+            crio_habits: from_env("CRIO_HABITS"),
         })
     }
 

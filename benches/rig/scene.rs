@@ -9,12 +9,13 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::call::Call;
+use super::libcni::{Libcni, Lists};
 use super::parts::Parts;
 use super::sandbox::Sandbox;
 use super::{Error, Result};
 
 const NAMESPACE: &str = "bench";
-const VERSION: &str = "1.0.0";
+pub const VERSION: &str = "1.0.0";
 
 /// What the networks are made of.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -61,7 +62,9 @@ pub struct Scene {
     plugin: PathBuf,
     delegate_dir: PathBuf,
     chain: Vec<Value>,
-    master: String,
+    master: Value,
+    /// Set when a process with libcni calls the plugins instead of the bench itself.
+    libcni: Option<Libcni>,
 }
 
 impl Scene {
@@ -86,10 +89,23 @@ impl Scene {
             networks,
             plugin: parts.plugin.clone(),
             delegate_dir: delegate_dir.clone(),
-            master: master(&dir, networks),
+            master: master(&dir, &parts.plugin, networks),
             chain,
             dir,
+            libcni: None,
         })
+    }
+
+    /// The same scene with `program`, which plays CRI-O's habits, as the caller.
+    pub fn through_libcni(mut self, program: &Path) -> Result<Self> {
+        let plugin_dir = self.plugin.parent().unwrap_or(Path::new("/"));
+        let plugin_path = format!("{}:{}", self.delegate_dir.display(), plugin_dir.display());
+        let lists = Lists {
+            master: &self.master,
+            bare: &self.chain,
+        };
+        self.libcni = Some(Libcni::new(program, &self.dir, plugin_path, lists)?);
+        Ok(self)
     }
 
     pub fn add(&self, subject: Subject, pod: &Pod) -> Result<Added> {
@@ -110,8 +126,11 @@ impl Scene {
     }
 
     pub fn add_calls(&self, subject: Subject, pod: &Pod) -> Vec<Call> {
+        if let Some(libcni) = &self.libcni {
+            return vec![libcni.call("add", subject, pod)];
+        }
         match subject {
-            Subject::Plugin => vec![self.plugin_call("ADD", pod, self.master.clone())],
+            Subject::Plugin => vec![self.plugin_call("ADD", pod, self.master.to_string())],
             Subject::Bare => (0..self.chain.len())
                 .map(|number| self.bare_call("ADD", pod, number, self.chain[number].to_string()))
                 .collect(),
@@ -120,12 +139,17 @@ impl Scene {
 
     /// With the results of ADD, as every runtime gives them; the networks in reverse.
     pub fn del_calls(&self, subject: Subject, pod: &Pod, answers: &[String]) -> Vec<Call> {
+        if let Some(libcni) = &self.libcni {
+            return vec![libcni.call("del", subject, pod)];
+        }
         let with = |config: &str, number: usize| match answers.get(number) {
             Some(answer) => with_prev_result(config, answer),
             None => config.to_owned(),
         };
         match subject {
-            Subject::Plugin => vec![self.plugin_call("DEL", pod, with(&self.master, 0))],
+            Subject::Plugin => {
+                vec![self.plugin_call("DEL", pod, with(&self.master.to_string(), 0))]
+            }
             Subject::Bare => (0..self.chain.len())
                 .rev()
                 .map(|number| {
@@ -160,17 +184,12 @@ impl Scene {
         pod: &Pod,
         (ifname, stdin): (&str, String),
     ) -> Call {
-        let args = format!(
-            "IgnoreUnknown=1;K8S_POD_NAMESPACE={NAMESPACE};K8S_POD_NAME=pod;\
-             K8S_POD_INFRA_CONTAINER_ID={id};K8S_POD_UID=uid-{id}",
-            id = pod.container
-        );
         let env = vec![
             ("CNI_COMMAND", operation.to_owned()),
             ("CNI_CONTAINERID", pod.container.clone()),
             ("CNI_NETNS", pod.netns.display().to_string()),
             ("CNI_IFNAME", ifname.to_owned()),
-            ("CNI_ARGS", args),
+            ("CNI_ARGS", cni_args(pod)),
             ("CNI_PATH", self.delegate_dir.display().to_string()),
             ("PATH", "/usr/sbin:/usr/bin:/sbin:/bin".to_owned()),
         ];
@@ -206,6 +225,15 @@ impl Delegate {
         }
         config
     }
+}
+
+/// What a runtime says about the pod.
+pub fn cni_args(pod: &Pod) -> String {
+    format!(
+        "IgnoreUnknown=1;K8S_POD_NAMESPACE={NAMESPACE};K8S_POD_NAME=pod;\
+         K8S_POD_INFRA_CONTAINER_ID={id};K8S_POD_UID=uid-{id}",
+        id = pod.container
+    )
 }
 
 /// `VERSION` of a program: what starting it costs.
@@ -257,7 +285,9 @@ fn write_networks(dir: &Path, chain: &[Value]) -> Result<()> {
     Ok(())
 }
 
-fn master(dir: &Path, networks: usize) -> String {
+/// The plugin's own configuration, as containerd completes it. libcni finds a plugin by the name of its file.
+fn master(dir: &Path, plugin: &Path, networks: usize) -> Value {
+    let kind = plugin.file_name().unwrap_or_default().to_string_lossy();
     let names: Vec<String> = (1..=networks).map(network_name).collect();
     let mut annotations = json!({"kubernetes.io/config.source": "api"});
     if networks > 0 {
@@ -266,7 +296,7 @@ fn master(dir: &Path, networks: usize) -> String {
     json!({
         "cniVersion": VERSION,
         "name": "meta-cni",
-        "type": "meta-cni",
+        "type": kind,
         "capabilities": {"io.kubernetes.cri.pod-annotations": true},
         "clusterNetwork": dir.join("10-primary.conflist"),
         "networkDirs": [dir.join("networks")],
@@ -277,7 +307,6 @@ fn master(dir: &Path, networks: usize) -> String {
         "logFile": dir.join("log"),
         "runtimeConfig": {"io.kubernetes.cri.pod-annotations": annotations},
     })
-    .to_string()
 }
 
 /// Puts the result in as the last key; the rest of the configuration keeps its bytes.
