@@ -72,7 +72,7 @@ fn instructions(sandbox: &Sandbox, scene: &Scene) -> Result<()> {
 }
 
 fn system_calls(sandbox: &Sandbox, scene: &Scene) -> Result<()> {
-    let measure = |call: &_| counted::trace(call, &scene.dir);
+    let measure = |call: &_| counted::trace(call, sandbox.dir());
     let traces = match counted::lifetime(sandbox, scene, measure) {
         Err(Error::Unfit(why)) => {
             report::note(&format!("system calls not counted: {why}"));

@@ -2,7 +2,7 @@
 //!
 //! The unmodified release binary, called as a runtime calls it, against the same delegates called directly in the same
 //! run. Exit code 0 unless a call that is measured fails. `--quick` takes a tenth of the rounds;
-//! `--only noop|bridge|counted|libcni` runs one part.
+//! `--only floor|counted|noop|bridge|libcni` runs one part.
 #![expect(
     clippy::disallowed_methods,
     clippy::print_stdout,
@@ -11,6 +11,7 @@
 )]
 
 mod counts;
+mod floor;
 mod report;
 mod rig;
 mod timed;
@@ -119,6 +120,9 @@ fn run(options: &Options) -> Result<()> {
         sandbox.file_system()?,
         load.split(' ').next().unwrap_or_default(),
     );
+    if options.wants("floor") {
+        floor::part(&sandbox, options.rounds(Delegate::Noop, 0).starts)?;
+    }
     if options.wants("counted") {
         counts::part(&sandbox, &parts, options.rounds(Delegate::Noop, 0).starts)?;
     }

@@ -67,7 +67,7 @@ fn measure() -> Result<BTreeMap<String, u64>> {
         for (operation, kib) in counted::lifetime(&sandbox, &scene, counted::peak_memory)? {
             note(operation, "peak memory, KiB", kib);
         }
-        let trace = |call: &_| counted::trace(call, &scene.dir);
+        let trace = |call: &_| counted::trace(call, sandbox.dir());
         for (operation, trace) in counted::lifetime(&sandbox, &scene, trace)? {
             note(operation, "system calls", trace.total());
             note(operation, "bytes written", trace.bytes_written);

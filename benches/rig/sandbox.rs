@@ -58,7 +58,7 @@ impl Sandbox {
 
     /// The namespace of one pod; numbers beyond the last begin again.
     pub fn netns(&self, pod: usize) -> PathBuf {
-        self.pods_dir().join(format!("pod-{}", pod % self.pods))
+        self.volatile().join(format!("pod-{}", pod % self.pods))
     }
 
     /// What kind of disk the records are written to.
@@ -69,13 +69,14 @@ impl Sandbox {
         Ok(file_system_name(&stat))
     }
 
-    fn pods_dir(&self) -> PathBuf {
-        self.dir().join("netns")
+    /// What is /run on a node: in memory, gone with the machine.
+    pub fn volatile(&self) -> PathBuf {
+        self.dir().join("run")
     }
 
     fn make_pods(&self) -> Result<()> {
-        let dir = self.pods_dir();
-        fs::create_dir(&dir).map_err(Error::doing("making the namespaces' directory"))?;
+        let dir = self.volatile();
+        fs::create_dir(&dir).map_err(Error::doing("making the volatile directory"))?;
         mount_tmpfs(&dir)?;
         for pod in 0..self.pods {
             make_netns(self.netns(pod))?;
@@ -87,7 +88,7 @@ impl Sandbox {
 impl Drop for Sandbox {
     fn drop(&mut self) {
         // The pods' namespaces are mounted below; without this the directory could not be removed.
-        let _ = umount2(&self.pods_dir(), MntFlags::MNT_DETACH);
+        let _ = umount2(&self.volatile(), MntFlags::MNT_DETACH);
     }
 }
 

@@ -84,12 +84,14 @@ impl Scene {
             .map(|number| delegate.config(number, &leases))
             .collect();
         write_networks(&dir, &chain)?;
+        let mut master = master(&dir, &parts.plugin, networks);
+        master["runDir"] = json!(sandbox.volatile().join(format!("{kind}-{networks}")));
         Ok(Self {
             delegate,
             networks,
             plugin: parts.plugin.clone(),
             delegate_dir: delegate_dir.clone(),
-            master: master(&dir, &parts.plugin, networks),
+            master,
             chain,
             dir,
             libcni: None,
@@ -302,7 +304,6 @@ fn master(dir: &Path, plugin: &Path, networks: usize) -> Value {
         "networkDirs": [dir.join("networks")],
         "confDir": dir.join("conf"),
         "stateDir": dir.join("state"),
-        "runDir": dir.join("run"),
         "delegateProfilesDir": dir.join("delegates"),
         "logFile": dir.join("log"),
         "runtimeConfig": {"io.kubernetes.cri.pod-annotations": annotations},
