@@ -12,23 +12,11 @@ use crate::rig::{Error, Result, counted};
 use crate::timed;
 
 /// Calls that make or change a name on the disk, besides writing.
-const NAMES: [&str; 9] = [
-    "rename",
-    "renameat",
-    "renameat2",
-    "link",
-    "linkat",
-    "unlink",
-    "unlinkat",
-    "mkdir",
-    "rmdir",
-];
+const NAMES: [&str; 9] = ["rename", "renameat", "renameat2", "link", "linkat", "unlink", "unlinkat", "mkdir", "rmdir"];
 const SYNCS: [&str; 3] = ["fsync", "fdatasync", "syncfs"];
 
 pub fn part(sandbox: &Sandbox, parts: &Parts, starts: usize) -> Result<()> {
-    report::heading(&format!(
-        "VERSION, {starts} rounds (bare is the no-op delegate)"
-    ));
+    report::heading(&format!("VERSION, {starts} rounds (bare is the no-op delegate)"));
     let noop = version_call(&parts.noop_dir.join("noop-plugin"));
     let pair = timed::start(&noop, &version_call(&parts.plugin), starts)?;
     report::row("start to end", &pair, Budget::None);
@@ -103,10 +91,7 @@ fn in_kib(bytes: u64) -> f64 {
     as_figure(bytes.div_ceil(1024))
 }
 
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "for reading; counts stay far below 2^52"
-)]
+#[expect(clippy::cast_precision_loss, reason = "for reading; counts stay far below 2^52")]
 fn as_figure(count: u64) -> f64 {
     count as f64
 }

@@ -23,20 +23,14 @@ type Step = (&'static str, fn(&Path) -> io::Result<()>);
 const STEPS: [Step; 11] = [
     ("make a directory", |dir| fs::create_dir(dir)),
     ("new file, 1500 bytes", |dir| put(&dir.join("new"))),
-    ("rename to a free name", |dir| {
-        fs::rename(dir.join("new"), dir.join("record"))
-    }),
+    ("rename to a free name", |dir| fs::rename(dir.join("new"), dir.join("record"))),
     ("new file, 1500 bytes, again", |dir| put(&dir.join("new"))),
-    ("rename over a file", |dir| {
-        fs::rename(dir.join("new"), dir.join("record"))
-    }),
+    ("rename over a file", |dir| fs::rename(dir.join("new"), dir.join("record"))),
     ("append 1500 bytes to a file", |dir| {
         let mut file = OpenOptions::new().append(true).open(dir.join("record"))?;
         file.write_all(&RECORD)
     }),
-    ("new empty file (a lock)", |dir| {
-        File::create(dir.join("lock")).map(drop)
-    }),
+    ("new empty file (a lock)", |dir| File::create(dir.join("lock")).map(drop)),
     ("read a file", |dir| fs::read(dir.join("record")).map(drop)),
     ("remove two files", |dir| {
         fs::remove_file(dir.join("lock"))?;
@@ -44,9 +38,7 @@ const STEPS: [Step; 11] = [
     }),
     ("remove a directory", |dir| fs::remove_dir(dir)),
     ("start a thread and wait for it", |_| {
-        thread::spawn(|| ())
-            .join()
-            .map_err(|_| io::Error::other("the thread died"))
+        thread::spawn(|| ()).join().map_err(|_| io::Error::other("the thread died"))
     }),
 ];
 

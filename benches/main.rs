@@ -63,10 +63,7 @@ fn main() -> ExitCode {
 
 impl Options {
     fn parse(mut args: impl Iterator<Item = String>) -> std::result::Result<Self, String> {
-        let mut options = Self {
-            quick: false,
-            only: None,
-        };
+        let mut options = Self { quick: false, only: None };
         while let Some(arg) = args.next() {
             match arg.as_str() {
                 // cargo says it to every bench.
@@ -91,17 +88,9 @@ impl Options {
             (Delegate::Bridge, _) => (50, 3),
         };
         let less = |rounds: usize| {
-            if self.quick {
-                rounds.div_ceil(10)
-            } else {
-                rounds
-            }
+            if self.quick { rounds.div_ceil(10) } else { rounds }
         };
-        Rounds {
-            one_at_a_time: less(one_at_a_time),
-            bursts: less(bursts),
-            starts: less(500),
-        }
+        Rounds { one_at_a_time: less(one_at_a_time), bursts: less(bursts), starts: less(500) }
     }
 }
 
@@ -114,9 +103,7 @@ fn run(options: &Options) -> Result<()> {
         "{}\n{} cores, {}, records on {}, load before {}",
         parts.plugin.display(),
         cores,
-        fs::read_to_string("/proc/sys/kernel/osrelease")
-            .unwrap_or_default()
-            .trim(),
+        fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim(),
         sandbox.file_system()?,
         load.split(' ').next().unwrap_or_default(),
     );
@@ -183,33 +170,22 @@ fn libcni_part(sandbox: &Sandbox, parts: &Parts, options: &Options) -> Result<()
     Ok(())
 }
 
-fn timed_part(
-    sandbox: &Sandbox,
-    parts: &Parts,
-    delegate: Delegate,
-    options: &Options,
-) -> Result<()> {
+fn timed_part(sandbox: &Sandbox, parts: &Parts, delegate: Delegate, options: &Options) -> Result<()> {
     let name = match delegate {
         Delegate::Noop => "no-op delegate",
         Delegate::Bridge => "bridge + host-local",
     };
     let rounds = options.rounds(delegate, 0).one_at_a_time;
     report::heading(&format!("{name}, one at a time (up to {rounds} rounds)"));
-    let scenes = NETWORKS
-        .iter()
-        .map(|networks| Scene::new(sandbox, parts, delegate, *networks))
-        .collect::<Result<Vec<_>>>()?;
+    let scenes =
+        NETWORKS.iter().map(|networks| Scene::new(sandbox, parts, delegate, *networks)).collect::<Result<Vec<_>>>()?;
     for scene in &scenes {
         let networks = scene.networks;
         let rounds = options.rounds(delegate, networks);
         let timing = timed::one_at_a_time(sandbox, scene, rounds.one_at_a_time)?;
         let budget = report::added_by_add(networks);
         report::row(&format!("ADD, {networks} extra"), &timing.add, budget);
-        report::row(
-            &format!("ADD, {networks} extra: CPU"),
-            &timing.add_cpu,
-            Budget::None,
-        );
+        report::row(&format!("ADD, {networks} extra: CPU"), &timing.add_cpu, Budget::None);
         report::row(&format!("DEL, {networks} extra"), &timing.del, Budget::None);
     }
     report::heading(&format!("{name}, {AT_ONCE} at once"));

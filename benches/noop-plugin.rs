@@ -2,10 +2,7 @@
 //!
 //! It stands for any delegate in the bench and in the budget test, so that what is measured is what the plugin adds.
 //! It never touches the network namespace, never writes a file and never parses what it reads.
-#![expect(
-    clippy::disallowed_methods,
-    reason = "a plugin of its own: its environment is its input"
-)]
+#![expect(clippy::disallowed_methods, reason = "a plugin of its own: its environment is its input")]
 
 use std::env;
 use std::io::{self, Read, Write};
@@ -13,9 +10,7 @@ use std::io::{self, Read, Write};
 const VERSIONS: &str = r#"{"cniVersion":"1.0.0","supportedVersions":["0.4.0","1.0.0","1.1.0"]}"#;
 
 fn main() -> io::Result<()> {
-    io::stdin()
-        .lock()
-        .read_to_end(&mut Vec::with_capacity(4096))?;
+    io::stdin().lock().read_to_end(&mut Vec::with_capacity(4096))?;
     let answer = match env::var("CNI_COMMAND").as_deref() {
         Ok("ADD") => added(),
         Ok("VERSION") => VERSIONS.to_owned(),

@@ -85,24 +85,13 @@ pub fn rates(networks: usize, timing: &Timing, budget: Budget) {
             budget.mark(plugin)
         );
     };
-    row(
-        format!("ADDs/s, {networks} extra"),
-        &timing.add_burst,
-        budget,
-    );
-    row(
-        format!("DELs/s, {networks} extra"),
-        &timing.del_burst,
-        Budget::None,
-    );
+    row(format!("ADDs/s, {networks} extra"), &timing.add_burst, budget);
+    row(format!("DELs/s, {networks} extra"), &timing.del_burst, Budget::None);
 }
 
 /// One counted figure.
 pub fn figure(name: &str, value: f64, unit: &str, budget: Budget) {
-    println!(
-        "  {name:<46}{value:>12.0} {unit:<6}  {}",
-        budget.mark(value)
-    );
+    println!("  {name:<46}{value:>12.0} {unit:<6}  {}", budget.mark(value));
 }
 
 /// A line below a figure that explains it.

@@ -27,9 +27,7 @@ impl Samples {
         sorted.sort_unstable();
         let last = sorted.len().saturating_sub(1);
         let rank = (last as f64 * share).round() as usize;
-        sorted
-            .get(rank)
-            .map_or(0.0, |value| value.as_secs_f64() * 1e3)
+        sorted.get(rank).map_or(0.0, |value| value.as_secs_f64() * 1e3)
     }
 
     pub fn push(&mut self, value: Duration) {
@@ -96,19 +94,14 @@ pub fn at_once(sandbox: &Sandbox, scene: &Scene, rounds: usize) -> Result<Timing
     let mut timing = Timing::default();
     for round in 0..rounds {
         for subject in order(round) {
-            let pods: Vec<Pod> = (0..AT_ONCE)
-                .map(|number| Pod::new(sandbox, subject, number))
-                .collect();
+            let pods: Vec<Pod> = (0..AT_ONCE).map(|number| Pod::new(sandbox, subject, number)).collect();
             let (added, took) = burst(&pods, |_, pod| scene.add(subject, pod))?;
             timing.add_burst.of(subject).push(took);
-            let (deleted, took) =
-                burst(&pods, |number, pod| scene.del(subject, pod, &added[number]))?;
+            let (deleted, took) = burst(&pods, |number, pod| scene.del(subject, pod, &added[number]))?;
             timing.del_burst.of(subject).push(took);
             let each = added.iter().map(|Added { took, .. }| *took);
             each.for_each(|took| timing.add.of(subject).push(took));
-            deleted
-                .into_iter()
-                .for_each(|took| timing.del.of(subject).push(took));
+            deleted.into_iter().for_each(|took| timing.del.of(subject).push(took));
         }
     }
     nothing_left(scene)?;
@@ -133,10 +126,7 @@ pub fn start(bare: &Call, plugin: &Call, rounds: usize) -> Result<Pair> {
 }
 
 /// All at the same moment, each in its own thread; how long until the last was done.
-fn burst<T: Send>(
-    pods: &[Pod],
-    act: impl Fn(usize, &Pod) -> Result<T> + Sync,
-) -> Result<(Vec<T>, Duration)> {
+fn burst<T: Send>(pods: &[Pod], act: impl Fn(usize, &Pod) -> Result<T> + Sync) -> Result<(Vec<T>, Duration)> {
     let gate = Barrier::new(pods.len());
     let (act, gate) = (&act, &gate);
     thread::scope(|scope| {
@@ -167,15 +157,13 @@ fn burst<T: Send>(
 }
 
 fn children_cpu() -> Result<Duration> {
-    let usage = getrusage(UsageWho::RUSAGE_CHILDREN)
-        .map_err(Error::doing("reading the processor time of the calls"))?;
+    let usage =
+        getrusage(UsageWho::RUSAGE_CHILDREN).map_err(Error::doing("reading the processor time of the calls"))?;
     let micros = [usage.user_time(), usage.system_time()]
         .map(|time| time.tv_sec() * 1_000_000 + time.tv_usec())
         .iter()
         .sum::<i64>();
-    Ok(Duration::from_micros(
-        u64::try_from(micros).unwrap_or_default(),
-    ))
+    Ok(Duration::from_micros(u64::try_from(micros).unwrap_or_default()))
 }
 
 fn order(round: usize) -> [Subject; 2] {

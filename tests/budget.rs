@@ -2,10 +2,7 @@
 //!
 //! `make bench` shows the times. Here only what is the same on every machine decides: system calls, bytes written,
 //! peak memory and the size of the binary. Needs root (namespaces), strace and the static release binary.
-#![expect(
-    clippy::disallowed_methods,
-    reason = "a program of its own, that starts and watches others"
-)]
+#![expect(clippy::disallowed_methods, reason = "a program of its own, that starts and watches others")]
 
 #[path = "../benches/rig/mod.rs"]
 #[expect(dead_code, reason = "the bench uses the rest")]
@@ -55,7 +52,7 @@ fn one_call_stays_within_its_budget() {
 }
 
 fn measure() -> Result<BTreeMap<String, u64>> {
-    let parts = Parts::find()?;
+    let parts = Parts::find_for_counting()?;
     let sandbox = Sandbox::enter(&scratch(), 1)?;
     let file = fs::metadata(&parts.plugin).map_err(Error::doing("looking at the plugin"))?;
     let mut figures = BTreeMap::from([("binary, bytes".to_owned(), file.len())]);

@@ -31,11 +31,7 @@ impl Call {
     pub fn within(&self, wrapper: &str, args: &[&str]) -> Self {
         let mut all: Vec<OsString> = args.iter().map(OsString::from).collect();
         all.push(self.program.clone().into_os_string());
-        Self {
-            program: PathBuf::from(wrapper),
-            args: all,
-            ..self.clone()
-        }
+        Self { program: PathBuf::from(wrapper), args: all, ..self.clone() }
     }
 
     pub fn spawn(&self) -> Result<Child> {
@@ -62,9 +58,7 @@ impl Call {
     }
 
     pub fn collect(&self, child: Child) -> Result<String> {
-        let output = child
-            .wait_with_output()
-            .map_err(Error::doing("waiting for a plugin"))?;
+        let output = child.wait_with_output().map_err(Error::doing("waiting for a plugin"))?;
         let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
         if output.status.success() {
             return Ok(stdout);

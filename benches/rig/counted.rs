@@ -29,9 +29,7 @@ pub fn lifetime<T>(
     let first = scene.add(Subject::Plugin, &pod)?;
     scene.del(Subject::Plugin, &pod, &first)?;
     let add = scene.add_calls(Subject::Plugin, &pod).remove(0);
-    let del = scene
-        .del_calls(Subject::Plugin, &pod, &first.answers)
-        .remove(0);
+    let del = scene.del_calls(Subject::Plugin, &pod, &first.answers).remove(0);
     Ok([("ADD", measure(&add)?), ("DEL", measure(&del)?)])
 }
 
@@ -40,8 +38,7 @@ pub fn trace(call: &Call, dir: &Path) -> Result<Trace> {
     require(STRACE, "strace")?;
     let log = dir.join("strace.log");
     let path = log.display().to_string();
-    call.within(STRACE, &["-f", "-y", "-s", "0", "-o", &path])
-        .run()?;
+    call.within(STRACE, &["-f", "-y", "-s", "0", "-o", &path]).run()?;
     let text = fs::read_to_string(&log).map_err(Error::doing("reading strace's log"))?;
     fs::remove_file(&log).map_err(Error::doing("removing strace's log"))?;
     Ok(Trace::parse(&text, dir))
@@ -52,12 +49,7 @@ pub fn instructions(call: &Call, dir: &Path) -> Result<u64> {
     require(VALGRIND, "valgrind")?;
     let log = dir.join("valgrind.log");
     let to_log = format!("--log-file={}", log.display());
-    let args = [
-        "--tool=callgrind",
-        "--callgrind-out-file=/dev/null",
-        "--child-silent-after-fork=yes",
-        &to_log,
-    ];
+    let args = ["--tool=callgrind", "--callgrind-out-file=/dev/null", "--child-silent-after-fork=yes", &to_log];
     call.within(VALGRIND, &args).run()?;
     let text = fs::read_to_string(&log).map_err(Error::doing("reading valgrind's log"))?;
     fs::remove_file(&log).map_err(Error::doing("removing valgrind's log"))?;
@@ -83,8 +75,7 @@ pub fn peak_memory(call: &Call) -> Result<u64> {
 
 fn watch_to_exit(pid: Pid) -> Result<u64> {
     loop {
-        let status = waitpid(pid, Some(WaitPidFlag::__WALL))
-            .map_err(Error::doing("waiting for the plugin"))?;
+        let status = waitpid(pid, Some(WaitPidFlag::__WALL)).map_err(Error::doing("waiting for the plugin"))?;
         match status {
             WaitStatus::PtraceEvent(..) => {
                 let peak = high_water_mark(pid)?;
@@ -100,17 +91,11 @@ fn watch_to_exit(pid: Pid) -> Result<u64> {
 }
 
 fn high_water_mark(pid: Pid) -> Result<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))
-        .map_err(Error::doing("reading the plugin's peak memory"))?;
+    let status =
+        fs::read_to_string(format!("/proc/{pid}/status")).map_err(Error::doing("reading the plugin's peak memory"))?;
     status
         .lines()
-        .find_map(|line| {
-            line.strip_prefix("VmHWM:")?
-                .trim()
-                .strip_suffix(" kB")?
-                .parse()
-                .ok()
-        })
+        .find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok())
         .ok_or_else(|| Error::Unfit("the kernel gives no VmHWM".to_owned()))
 }
 

@@ -35,12 +35,7 @@ impl Libcni {
         if let Some(keys) = master.as_object_mut() {
             keys.remove("runtimeConfig");
         }
-        let libcni = Self {
-            program: program.to_path_buf(),
-            dir: dir.join("libcni"),
-            plugin_path,
-            capability_args,
-        };
+        let libcni = Self { program: program.to_path_buf(), dir: dir.join("libcni"), plugin_path, capability_args };
         libcni.write(Subject::Plugin, &[master])?;
         libcni.write(Subject::Bare, lists.bare)?;
         Ok(libcni)
@@ -81,8 +76,7 @@ impl Libcni {
         fs::create_dir_all(&dir).map_err(Error::doing("making libcni's conf dir"))?;
         let name = format!("{subject:?}").to_lowercase();
         let list = json!({"cniVersion": VERSION, "name": name, "plugins": plugins});
-        fs::write(dir.join("10-bench.conflist"), list.to_string())
-            .map_err(Error::doing("writing libcni's list"))
+        fs::write(dir.join("10-bench.conflist"), list.to_string()).map_err(Error::doing("writing libcni's list"))
     }
 
     fn conf_dir(&self, subject: Subject) -> PathBuf {

@@ -18,11 +18,7 @@ pub enum Error {
     #[error("{doing}")]
     Io { doing: String, source: io::Error },
     #[error("{program} {operation} failed: {answer}")]
-    Failed {
-        program: String,
-        operation: String,
-        answer: String,
-    },
+    Failed { program: String, operation: String, answer: String },
     #[error("{0}")]
     Unfit(String),
 }
@@ -31,10 +27,7 @@ impl Error {
     /// For `map_err`: what was being done when the system refused.
     pub fn doing<E: Into<io::Error>>(doing: impl Into<String>) -> impl FnOnce(E) -> Self {
         let doing = doing.into();
-        move |source| Self::Io {
-            doing,
-            source: source.into(),
-        }
+        move |source| Self::Io { doing, source: source.into() }
     }
 
     /// The whole chain in one line, for a person.

@@ -25,17 +25,29 @@ impl Parts {
         let built = release_dir();
         let plugin = from_env("META_CNI_BIN").unwrap_or_else(|| built.join("meta-cni"));
         let noop_dir = from_env("NOOP_PLUGIN_DIR").unwrap_or_else(|| built.join("examples"));
-        let reference_dir =
-            from_env("CNI_REFERENCE_DIR").unwrap_or_else(|| PathBuf::from("/usr/lib/cni"));
-        let build = "`benches/run` builds it";
-        require(&plugin, build)?;
-        require(&noop_dir.join("noop-plugin"), build)?;
-        Ok(Self {
-            plugin,
-            noop_dir,
-            reference_dir,
-            crio_habits: from_env("CRIO_HABITS"),
-        })
+        Self::with(plugin, noop_dir)
+    }
+
+    /// For what is counted any build of the no-op delegate will do, so also the one that `cargo test` makes.
+    pub fn find_for_counting() -> Result<Self> {
+        let built = release_dir();
+        let plugin = from_env("META_CNI_BIN").unwrap_or_else(|| built.join("meta-cni"));
+        let beside_test = env::current_exe()
+            .map_err(Error::doing("looking for the test's own place"))?
+            .ancestors()
+            .nth(2)
+            .map(|profile| profile.join("examples"));
+        let dirs = [Some(built.join("examples")), beside_test];
+        let mut found = dirs.into_iter().flatten();
+        let noop_dir = found.find(|dir| dir.join("noop-plugin").is_file());
+        Self::with(plugin, noop_dir.unwrap_or_else(|| built.join("examples")))
+    }
+
+    fn with(plugin: PathBuf, noop_dir: PathBuf) -> Result<Self> {
+        let reference_dir = from_env("CNI_REFERENCE_DIR").unwrap_or_else(|| PathBuf::from("/usr/lib/cni"));
+        require(&plugin, "`make build` builds it")?;
+        require(&noop_dir.join("noop-plugin"), "`benches/run` builds it")?;
+        Ok(Self { plugin, noop_dir, reference_dir, crio_habits: from_env("CRIO_HABITS") })
     }
 
     /// The reference plugins are needed by the part with a real delegate only.
@@ -58,9 +70,7 @@ fn release_dir() -> PathBuf {
 }
 
 fn from_env(name: &str) -> Option<PathBuf> {
-    env::var_os(name)
-        .filter(|value| !value.is_empty())
-        .map(PathBuf::from)
+    env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
 fn require(program: &Path, hint: &str) -> Result<()> {

@@ -25,17 +25,10 @@ pub struct Sandbox {
 impl Sandbox {
     /// Moves the calling thread (and so all that it starts) into fresh namespaces with `pods` pod namespaces ready.
     pub fn enter(parent: &Path, pods: usize) -> Result<Self> {
-        unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET).map_err(Error::doing(
-            "making network and mount namespaces (needs root)",
-        ))?;
-        mount(
-            NOTHING,
-            "/",
-            NOTHING,
-            MsFlags::MS_REC | MsFlags::MS_PRIVATE,
-            NOTHING,
-        )
-        .map_err(Error::doing("making mounts private"))?;
+        unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET)
+            .map_err(Error::doing("making network and mount namespaces (needs root)"))?;
+        mount(NOTHING, "/", NOTHING, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NOTHING)
+            .map_err(Error::doing("making mounts private"))?;
         // A plugin's default directory must not reach the host, whatever a config forgets to say.
         for default in ["/var/lib/cni", "/run/meta-cni"] {
             if Path::new(default).is_dir() {
@@ -63,8 +56,7 @@ impl Sandbox {
 
     /// What kind of disk the records are written to.
     pub fn file_system(&self) -> Result<String> {
-        let dir =
-            fs::File::open(self.dir()).map_err(Error::doing("opening the run's directory"))?;
+        let dir = fs::File::open(self.dir()).map_err(Error::doing("opening the run's directory"))?;
         let stat = fstatfs(dir.as_fd()).map_err(Error::doing("looking at the file system"))?;
         Ok(file_system_name(&stat))
     }
@@ -93,9 +85,8 @@ impl Drop for Sandbox {
 }
 
 fn mount_tmpfs(at: &Path) -> Result<()> {
-    mount(Some("tmpfs"), at, Some("tmpfs"), MsFlags::empty(), NOTHING).map_err(Error::doing(
-        format!("mounting a tmpfs on {}", at.display()),
-    ))
+    mount(Some("tmpfs"), at, Some("tmpfs"), MsFlags::empty(), NOTHING)
+        .map_err(Error::doing(format!("mounting a tmpfs on {}", at.display())))
 }
 
 /// A thread enters a new namespace and pins it to a file; the thread ends, the namespace stays.
@@ -104,12 +95,9 @@ fn make_netns(path: PathBuf) -> Result<()> {
         fs::write(&path, "").map_err(Error::doing("making a namespace's file"))?;
         unshare(CloneFlags::CLONE_NEWNET).map_err(Error::doing("making a pod's namespace"))?;
         let own = Some("/proc/thread-self/ns/net");
-        mount(own, &path, NOTHING, MsFlags::MS_BIND, NOTHING)
-            .map_err(Error::doing("pinning a pod's namespace"))
+        mount(own, &path, NOTHING, MsFlags::MS_BIND, NOTHING).map_err(Error::doing("pinning a pod's namespace"))
     };
-    thread::spawn(pin)
-        .join()
-        .map_err(|_| Error::Unfit("the thread that makes a namespace died".to_owned()))?
+    thread::spawn(pin).join().map_err(|_| Error::Unfit("the thread that makes a namespace died".to_owned()))?
 }
 
 fn file_system_name(stat: &Statfs) -> String {

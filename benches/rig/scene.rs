@@ -40,10 +40,7 @@ pub struct Pod {
 impl Pod {
     pub fn new(sandbox: &Sandbox, subject: Subject, number: usize) -> Self {
         let who = format!("{subject:?}").to_lowercase();
-        Self {
-            container: format!("{who}-{number:04}-0123456789abcdef0123456789abcdef"),
-            netns: sandbox.netns(number),
-        }
+        Self { container: format!("{who}-{number:04}-0123456789abcdef0123456789abcdef"), netns: sandbox.netns(number) }
     }
 }
 
@@ -68,21 +65,14 @@ pub struct Scene {
 }
 
 impl Scene {
-    pub fn new(
-        sandbox: &Sandbox,
-        parts: &Parts,
-        delegate: Delegate,
-        networks: usize,
-    ) -> Result<Self> {
+    pub fn new(sandbox: &Sandbox, parts: &Parts, delegate: Delegate, networks: usize) -> Result<Self> {
         let (kind, delegate_dir) = match delegate {
             Delegate::Noop => ("noop", &parts.noop_dir),
             Delegate::Bridge => ("bridge", &parts.reference_dir),
         };
         let dir = sandbox.dir().join(format!("{kind}-{networks}"));
         let leases = sandbox.dir().join("leases");
-        let chain: Vec<Value> = (0..=networks)
-            .map(|number| delegate.config(number, &leases))
-            .collect();
+        let chain: Vec<Value> = (0..=networks).map(|number| delegate.config(number, &leases)).collect();
         write_networks(&dir, &chain)?;
         let mut master = master(&dir, &parts.plugin, networks);
         master["runDir"] = json!(sandbox.volatile().join(format!("{kind}-{networks}")));
@@ -102,10 +92,7 @@ impl Scene {
     pub fn through_libcni(mut self, program: &Path) -> Result<Self> {
         let plugin_dir = self.plugin.parent().unwrap_or(Path::new("/"));
         let plugin_path = format!("{}:{}", self.delegate_dir.display(), plugin_dir.display());
-        let lists = Lists {
-            master: &self.master,
-            bare: &self.chain,
-        };
+        let lists = Lists { master: &self.master, bare: &self.chain };
         self.libcni = Some(Libcni::new(program, &self.dir, plugin_path, lists)?);
         Ok(self)
     }
@@ -164,10 +151,7 @@ impl Scene {
 
     /// Records and queued DELs that a complete DEL must not leave.
     pub fn left_over(&self) -> usize {
-        ["attachments", "queue"]
-            .iter()
-            .map(|name| count_files(&self.dir.join("state").join(name)))
-            .sum()
+        ["attachments", "queue"].iter().map(|name| count_files(&self.dir.join("state").join(name))).sum()
     }
 
     fn plugin_call(&self, operation: &str, pod: &Pod, stdin: String) -> Call {
@@ -179,13 +163,7 @@ impl Scene {
         self.call(&program, operation, pod, (&ifname(number), stdin))
     }
 
-    fn call(
-        &self,
-        program: &Path,
-        operation: &str,
-        pod: &Pod,
-        (ifname, stdin): (&str, String),
-    ) -> Call {
+    fn call(&self, program: &Path, operation: &str, pod: &Pod, (ifname, stdin): (&str, String)) -> Call {
         let env = vec![
             ("CNI_COMMAND", operation.to_owned()),
             ("CNI_CONTAINERID", pod.container.clone()),
@@ -195,12 +173,7 @@ impl Scene {
             ("CNI_PATH", self.delegate_dir.display().to_string()),
             ("PATH", "/usr/sbin:/usr/bin:/sbin:/bin".to_owned()),
         ];
-        Call {
-            program: program.to_path_buf(),
-            args: Vec::new(),
-            env,
-            stdin,
-        }
+        Call { program: program.to_path_buf(), args: Vec::new(), env, stdin }
     }
 }
 
@@ -266,9 +239,8 @@ fn ifname(number: usize) -> String {
 fn write_networks(dir: &Path, chain: &[Value]) -> Result<()> {
     let manifests = dir.join("networks").join(NAMESPACE);
     fs::create_dir_all(&manifests).map_err(Error::doing("making the networks' directory"))?;
-    let write = |path: PathBuf, value: &Value| {
-        fs::write(path, value.to_string()).map_err(Error::doing("writing a network"))
-    };
+    let write =
+        |path: PathBuf, value: &Value| fs::write(path, value.to_string()).map_err(Error::doing("writing a network"));
     for (number, config) in chain.iter().enumerate() {
         let name = network_name(number);
         if number == 0 {

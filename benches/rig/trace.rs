@@ -29,11 +29,7 @@ impl Trace {
     pub fn most_frequent(&self, limit: usize) -> String {
         let mut calls: Vec<_> = self.calls.iter().collect();
         calls.sort_by_key(|(name, count)| (u64::MAX - **count, (*name).clone()));
-        let shown: Vec<String> = calls
-            .iter()
-            .take(limit)
-            .map(|(name, count)| format!("{name} {count}"))
-            .collect();
+        let shown: Vec<String> = calls.iter().take(limit).map(|(name, count)| format!("{name} {count}")).collect();
         shown.join(", ")
     }
 
@@ -71,10 +67,7 @@ impl Trace {
         if !WRITES.contains(&name) {
             return;
         }
-        let Some(path) = call
-            .split_once('<')
-            .and_then(|(_, rest)| rest.split_once('>'))
-        else {
+        let Some(path) = call.split_once('<').and_then(|(_, rest)| rest.split_once('>')) else {
             return;
         };
         if let (true, Some(bytes)) = (path.0.starts_with(below), result(call)) {
