@@ -13,6 +13,7 @@
 mod counts;
 mod floor;
 mod report;
+#[expect(dead_code, reason = "the budget test uses the rest")]
 mod rig;
 mod timed;
 
