@@ -1,2 +1,21 @@
+#![doc = include_str!("../ARCHITECTURE.md")]
+
 pub mod cni;
+
+pub mod config;
 pub mod npwg;
+pub mod profile;
+
+pub mod plan;
+
+pub mod exec;
+pub mod netns;
+pub mod store;
+pub mod watch;
+
+pub mod gather;
+
+pub mod cli;
+pub mod plugin;
+
+pub mod telemetry;
