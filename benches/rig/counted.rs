@@ -1,6 +1,6 @@
-//! What does not depend on the machine's mood: system calls, instructions, peak memory, bytes written of one call.
+//! What does not depend on the machine's mood: system calls, peak memory, bytes written of one call.
 //!
-//! Each is taken from one call of the unmodified binary, by strace, valgrind and ptrace. Delegates are not counted.
+//! Each is taken from one call of the unmodified binary, by strace and ptrace. Delegates are not counted.
 
 use std::fs;
 use std::path::Path;
@@ -16,7 +16,6 @@ use super::trace::Trace;
 use super::{Error, Result};
 
 const STRACE: &str = "/usr/bin/strace";
-const VALGRIND: &str = "/usr/bin/valgrind";
 
 /// Takes a measure of one ADD and one DEL by the plugin, of a sandbox it has not seen, on a node it has.
 pub fn lifetime<T>(
@@ -35,27 +34,16 @@ pub fn lifetime<T>(
 
 /// System calls and writes of the plugin process. `dir` is where its state, locks and log are.
 pub fn trace(call: &Call, dir: &Path) -> Result<Trace> {
-    require(STRACE, "strace")?;
+    if !Path::new(STRACE).is_file() {
+        let text = format!("{STRACE} is missing; the package strace has it");
+        return Err(Error::Unfit(text));
+    }
     let log = dir.join("strace.log");
     let path = log.display().to_string();
     call.within(STRACE, &["-f", "-y", "-s", "0", "-o", &path]).run()?;
     let text = fs::read_to_string(&log).map_err(Error::doing("reading strace's log"))?;
     fs::remove_file(&log).map_err(Error::doing("removing strace's log"))?;
     Ok(Trace::parse(&text, dir))
-}
-
-/// Instructions of the plugin process in user space.
-pub fn instructions(call: &Call, dir: &Path) -> Result<u64> {
-    require(VALGRIND, "valgrind")?;
-    let log = dir.join("valgrind.log");
-    let to_log = format!("--log-file={}", log.display());
-    let args = ["--tool=callgrind", "--callgrind-out-file=/dev/null", "--child-silent-after-fork=yes", &to_log];
-    call.within(VALGRIND, &args).run()?;
-    let text = fs::read_to_string(&log).map_err(Error::doing("reading valgrind's log"))?;
-    fs::remove_file(&log).map_err(Error::doing("removing valgrind's log"))?;
-    text.lines()
-        .find_map(|line| line.split_once("Collected :")?.1.trim().parse().ok())
-        .ok_or_else(|| Error::Unfit(format!("valgrind counted nothing: {text}")))
 }
 
 /// The most memory the plugin process had resident, in KiB.
@@ -97,12 +85,4 @@ fn high_water_mark(pid: Pid) -> Result<u64> {
         .lines()
         .find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok())
         .ok_or_else(|| Error::Unfit("the kernel gives no VmHWM".to_owned()))
-}
-
-fn require(program: &str, package: &str) -> Result<()> {
-    if Path::new(program).is_file() {
-        return Ok(());
-    }
-    let text = format!("{program} is missing; the package {package} has it");
-    Err(Error::Unfit(text))
 }

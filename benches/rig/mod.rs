@@ -10,6 +10,7 @@ pub mod libcni;
 pub mod parts;
 pub mod sandbox;
 pub mod scene;
+pub mod steps;
 pub mod trace;
 
 /// Why a measurement could not be made. A figure over its budget is not an error.
