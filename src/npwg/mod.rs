@@ -13,6 +13,7 @@ pub mod nad;
 
 pub mod names;
 pub mod selection;
+pub mod status;
 
 pub mod values;
 

@@ -6,6 +6,8 @@
 
 mod node;
 
+use serde_saphyr::budget::BudgetBreach;
+
 use self::node::Node;
 use super::RESOURCE_NAME_ANNOTATION;
 use super::error::{Kind, cut};
@@ -204,7 +206,22 @@ fn yaml(manifest: &[u8]) -> Result<Node, NadError> {
         with_snippet: false,
     };
     serde_saphyr::from_slice_with_options(manifest, options)
-        .map_err(|error| NadError::NotYaml { message: one_line(&error.to_string()) })
+        .map_err(|error| NadError::NotYaml { message: yaml_message(&error) })
+}
+
+/// What the parser says; in other words where it speaks of its options to who wrote the manifest.
+fn yaml_message(error: &serde_saphyr::Error) -> String {
+    use serde_saphyr::Error;
+    let said = match error.without_snippet() {
+        Error::Budget { breach: BudgetBreach::Documents { .. }, .. } => "more than one document".to_owned(),
+        Error::Budget { .. } => "larger or deeper than a manifest is".to_owned(),
+        Error::DuplicateMappingKey { key: Some(key), .. } => format!("key {:?} is given twice", cut(key)),
+        _ => return one_line(&error.to_string()),
+    };
+    match error.location() {
+        Some(location) => format!("{said} at line {}, column {}", location.line(), location.column()),
+        None => said,
+    }
 }
 
 /// A parser's message cut to what fits into ours, line breaks and other control characters replaced.
