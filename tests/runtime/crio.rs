@@ -15,6 +15,10 @@ on_each_runtime! {
     check_notices_a_lost_interface_a22 => check_lost_interface;
     /// A28, A30: GC of every list at start, with only the pods of the default network valid, harms no pod.
     gc_of_every_list_harms_nothing_a28_a30 => check_gc;
+    /// A1: CRI-O drops a list when VERSION of one of its plugins lacks the list's version.
+    list_is_accepted_a1 => check_loads;
+    /// F9: a delegate that hangs keeps neither the runtime that killed the plugin waiting nor the DEL that follows.
+    killed_while_a_delegate_hangs_f9 => check_killed_while_hanging;
     /// F9, F2: SIGKILL at any time of an ADD, DEL right after: the DEL is not kept waiting and nothing is left.
     killed_add_then_del_leaves_nothing_f2_f9 => check_killed;
 }
@@ -133,4 +137,26 @@ fn check_killed(runtime: Runtime) {
         pod.end();
         node.assert_nothing_left();
     }
+}
+
+fn check_killed_while_hanging(runtime: Runtime) {
+    let node = Node::with_meta_cni(runtime);
+    node.etc_cni.write_slow_network();
+    let pod = Call::new(&node, 1, "net-a,net-slow");
+    let start = Instant::now();
+    pod.make("add", &["--kill-after", "1s"]);
+    // A delegate that held the plugin's stderr would keep libcni reading for the whole minute.
+    assert!(start.elapsed() < Duration::from_secs(5), "the cancelled ADD kept the runtime waiting");
+    pod.must("del");
+    assert!(start.elapsed() < Duration::from_secs(10), "the DEL was kept waiting");
+    assert!(!node.runs("sleep 61"), "the delegate lives on");
+    pod.end();
+    node.assert_nothing_left();
+}
+
+fn check_loads(runtime: Runtime) {
+    let node = Node::with_meta_cni(runtime);
+    let output = node.crio("load", &[]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_eq!(text(&output.stdout).trim(), r#"["meta-cni"]"#);
 }

@@ -2,6 +2,7 @@
 //! depends on when the runtime notices a file.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
@@ -76,14 +77,15 @@ impl EtcCni {
         );
     }
 
-    /// `net-a` is a bridge of its own with a port map that must never be given a port; `net-b` is a macvlan.
+    /// `net-a` is a bridge of its own with a port map that must never be given a port; `net-b` is a macvlan. `isGateway`
+    /// fixes the bridge's MAC address: without it that changes with every pod, and the bridge plugin's CHECK fails.
     pub(crate) fn write_networks(&self) {
         self.write_network(
             "default",
             "net-a",
             &json!([
                 {
-                    "type": "bridge", "bridge": "br-a",
+                    "type": "bridge", "bridge": "br-a", "isGateway": true,
                     "ipam": {"type": "host-local", "ranges": [[{"subnet": "10.89.1.0/24"}]]},
                 },
                 {"type": "portmap", "capabilities": {"portMappings": true}},
@@ -97,6 +99,14 @@ impl EtcCni {
                 "ipam": {"type": "host-local", "ranges": [[{"subnet": "10.89.2.0/24"}]]},
             }]),
         );
+    }
+
+    /// `net-slow` is a network whose ADD does not come back: its plugin sleeps, in a process of its own, for a minute.
+    pub(crate) fn write_slow_network(&self) {
+        let plugin = self.path.with_file_name("opt-cni").join("bin/sleeper");
+        fs::write(&plugin, "#!/bin/sh\n[ \"$CNI_COMMAND\" = ADD ] && sleep 61\nexit 0\n").expect("writing a plugin");
+        fs::set_permissions(&plugin, fs::Permissions::from_mode(0o755)).expect("making the plugin a program");
+        self.write_network("default", "net-slow", &json!([{"type": "sleeper"}]));
     }
 
     /// A NetworkAttachmentDefinition in the admin's directory, with these plugins.

@@ -108,15 +108,23 @@ impl Node {
 
     /// One CRI call: the answer, or the message of the error as kubelet would log it.
     pub(crate) fn cri(&self, method: &str, request: &Value) -> Result<Value, String> {
-        let output = Command::new(part("cri").join("cri"))
-            .arg(self.root.path().join("run/containerd/containerd.sock"))
-            .args([method, &request.to_string()])
-            .output()
-            .expect("starting the CRI client");
+        let output = self.cri_client(method, request).output().expect("starting the CRI client");
         if !output.status.success() {
             return Err(text(&output.stderr).trim_end().to_owned());
         }
         Ok(serde_json::from_slice(&output.stdout).expect("the CRI client prints JSON"))
+    }
+
+    /// The program that makes one CRI call; killing it cancels the call.
+    pub(crate) fn cri_client(&self, method: &str, request: &Value) -> Command {
+        let mut client = Command::new(part("cri").join("cri"));
+        client.arg(self.root.path().join("run/containerd/containerd.sock")).args([method, &request.to_string()]);
+        client
+    }
+
+    /// Whether a process with exactly this command line runs on the node.
+    pub(crate) fn runs(&self, command_line: &str) -> bool {
+        self.run(&["pgrep", "-f", &format!("^{command_line}$")]).status.success()
     }
 
     /// What the runtime says about its network: the reason it is not ready, if it is not.

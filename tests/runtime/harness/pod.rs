@@ -38,9 +38,9 @@ impl Pod {
         self
     }
 
-    /// Asks the runtime for the sandbox; the error is what kubelet would show in an Event.
-    pub(crate) fn run(self, node: &Node) -> Result<Sandbox<'_>, String> {
-        let config = json!({
+    /// The request that kubelet would make of the runtime.
+    pub(crate) fn request(&self, node: &Node) -> Value {
+        json!({"config": {
             "metadata": {"namespace": "default", "name": self.name, "uid": format!("uid-{}", self.name)},
             "annotations": self.annotations,
             "labels": {"io.kubernetes.pod.namespace": "default", "io.kubernetes.pod.name": self.name},
@@ -48,8 +48,12 @@ impl Pod {
             "log_directory": format!("/var/log/pods/{}", self.name),
             "dns_config": {"servers": ["10.88.0.10"], "searches": ["default.svc.cluster.local"]},
             "linux": {"cgroup_parent": node.cgroup()},
-        });
-        let answer = node.cri("RunPodSandbox", &json!({"config": config}))?;
+        }})
+    }
+
+    /// Asks the runtime for the sandbox; the error is what kubelet would show in an Event.
+    pub(crate) fn run(self, node: &Node) -> Result<Sandbox<'_>, String> {
+        let answer = node.cri("RunPodSandbox", &self.request(node))?;
         let id = answer["podSandboxId"].as_str().expect("a sandbox has an ID").to_owned();
         let status = node.cri("PodSandboxStatus", &json!({"podSandboxId": id, "verbose": true}))?;
         let info: Value = serde_json::from_str(status["info"]["info"].as_str().expect("verbose status has info"))
@@ -150,6 +154,12 @@ impl Node {
     /// Nothing on the node remembers any pod: no address is taken, no link but the bridges and the uplink is there, no
     /// packet rule holds a pod's address, no record, cache entry or lock file is left.
     pub(crate) fn assert_nothing_left(&self) {
+        let left = self.left();
+        assert!(left.is_empty(), "left on the node: {left:#?}");
+    }
+
+    /// What `assert_nothing_left` speaks of.
+    pub(crate) fn left(&self) -> BTreeSet<String> {
         let mut left = BTreeSet::new();
         for folder in ["var-lib-cni", "run/meta-cni"] {
             files_left(&self.folder(folder), &mut left);
@@ -174,7 +184,7 @@ impl Node {
                 left.insert(format!("packet rule {}", rule.trim()));
             }
         }
-        assert!(left.is_empty(), "left on the node: {left:#?}");
+        left
     }
 }
 
