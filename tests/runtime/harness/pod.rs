@@ -180,7 +180,7 @@ impl Node {
                     !matches!(host.as_str(), "0" | "1")
                 })
             };
-            if pods.iter().any(|subnet| of_a_pod(subnet)) {
+            if pods.iter().any(of_a_pod) {
                 left.insert(format!("packet rule {}", rule.trim()));
             }
         }
