@@ -23,6 +23,28 @@ on_each_runtime! {
     killed_add_then_del_leaves_nothing_f2_f9 => check_killed;
 }
 
+/// A30: GC finds pods that ended while nobody looked: not in the runtime's list, their namespace gone, and nothing in
+/// libcni's cache that would have made libcni itself delete them. A living one stays, listed or not.
+#[test]
+fn gc_of_dead_pods_leaves_nothing_a30() {
+    let node = Node::with_meta_cni(Runtime::Modules);
+    let [dead, alive] = [Call::new(&node, 1, "net-a,net-b"), Call::new(&node, 2, "net-a")];
+    dead.must("add");
+    alive.must("add");
+    node.must(&["sh", "-c", "rm /var/lib/cni/results/*"]);
+    dead.end();
+    let output = node.crio("gc", &["--valid", ""]);
+    assert!(output.status.success(), "GC: {}", text(&output.stderr));
+    let dead_id = format!("{:064x}", 1);
+    let remembered = |id: &str| node.run(&["grep", "-rqF", id, "/var/lib/cni", "/run/meta-cni"]).status.success();
+    assert!(!remembered(&dead_id), "something of the dead pod is left: {:#?}", node.left());
+    assert!(remembered(&alive.id), "the living pod was taken for dead: {:#?}", node.left());
+    node.must(&["ip", "netns", "exec", "pod2", "ip", "link", "show", "net1"]);
+    alive.must("del");
+    alive.end();
+    node.assert_nothing_left();
+}
+
 /// A sandbox as CRI-O would make one, in a namespace of `ip netns`.
 struct Call<'n> {
     node: &'n Node,
