@@ -17,7 +17,7 @@ pub mod status;
 
 pub mod values;
 
-pub use error::{Problem, SelectionError, Warning};
+pub use error::{MOST_ELEMENTS, Problem, SelectionError, Warning};
 pub use nad::{Format, Nad, NadError};
 pub use names::{Namespace, ObjectName};
 pub use selection::{Parsed, Selection, default_network, parse};
