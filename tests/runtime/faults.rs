@@ -45,14 +45,17 @@ fn check_unknown_network(runtime: Runtime) {
 fn check_failing_network(runtime: Runtime) {
     let node = Node::start(runtime, runtime.cni_version(), |etc| {
         etc.write_all(&Master::default());
-        let range = json!([[{"subnet": "10.89.3.0/24"}]]);
-        let plugins =
-            json!([{"type": "macvlan", "master": "nolink0", "ipam": {"type": "host-local", "ranges": range}}]);
+        // The second plugin of the network fails, so both an earlier network and the same network's first plugin are undone.
+        let range = json!([[{"subnet": "10.89.2.128/25"}]]);
+        let plugins = json!([
+            {"type": "macvlan", "master": "uplink0", "ipam": {"type": "host-local", "ranges": range}},
+            {"type": "tuning", "sysctl": {"net.core.no_such_key": "1"}},
+        ]);
         etc.write_network("default", "net-bad", &plugins);
     });
     let pod = Pod::new("a").networks("net-a,net-b,net-bad");
-    let refused = pod.run(&node).err().expect("net-bad's master link does not exist");
-    assert_readable(&refused, &["net-bad", "macvlan", "net3"]);
+    let refused = pod.run(&node).err().expect("net-bad sets what the kernel does not have");
+    assert_readable(&refused, &["net-bad", "tuning", "net3", "no_such_key"]);
     node.assert_nothing_left();
 }
 
