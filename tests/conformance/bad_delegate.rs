@@ -1,6 +1,6 @@
 //! Delegates that misbehave, each with the exact answer: the code, and a message that names network, plugin, interface.
 
-use crate::judge::{nothing_attached, refused_undone, refused_untouched, refused_with};
+use crate::judge::{nothing_attached, refused_undone, refused_with};
 use crate::world::{Subject, World, list, scripted};
 use crate::{Check, Needs, check};
 use serde_json::{Value, json};
@@ -111,7 +111,7 @@ fn not_executable(subject: &Subject, primary: bool) {
 fn no_program(subject: &Subject) {
     let (world, words) = with(subject, &list("net-x", "bad"), true);
     replace(&world, 0o755);
-    refused_untouched(&world, &world.call("ADD").run(), 701).names(&words);
+    refused_undone(&world, &world.call("ADD").run(), 701).names(&words);
 }
 
 /// The deadline of a plugin type is a matter of its profile.
