@@ -1,2 +1,15 @@
+#![doc = include_str!("../ARCHITECTURE.md")]
+
 pub mod cni;
+
+pub mod config;
 pub mod npwg;
+pub mod profile;
+
+pub mod plan;
+
+pub mod exec;
+pub mod netns;
+pub mod store;
+
+pub mod telemetry;

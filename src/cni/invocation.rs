@@ -117,11 +117,10 @@ impl CniArgs {
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&str> {
         self.0
-            .split(';')
+            .rsplit(';')
             .filter_map(|pair| pair.split_once('='))
-            .filter(|(name, _)| *name == key)
-            .last()
-            .map(|pair| pair.1)
+            .find(|(name, _)| *name == key)
+            .map(|(_, value)| value)
     }
 
     /// The text as it came.

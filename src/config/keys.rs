@@ -1,0 +1,70 @@
+//! The keys of the master config: which are ours, which the runtime adds, which only Multus reads.
+
+/// Keys with a meaning here.
+pub(super) const OURS: &[&str] = &[
+    "addBudget",
+    "auxiliaryCNIChainName",
+    "binDir",
+    "capabilities",
+    "capabilityCheck",
+    "clusterNetwork",
+    "cniDir",
+    "cniVersion",
+    "cniVersions",
+    "confDir",
+    "defaultNetworks",
+    "defaultRoutePolicy",
+    "delBudget",
+    "delegateProfilesDir",
+    "delegates",
+    "globalNamespaces",
+    "logFile",
+    "logLevel",
+    "logToStderr",
+    "multusNamespace",
+    "name",
+    "namespaceIsolation",
+    "networkDirs",
+    "primaryRoutes",
+    "readinessindicatorfile",
+    "retryDeleteOnError",
+    "runDir",
+    "stateDir",
+    "statusWait",
+    "systemNamespaces",
+    "type",
+];
+
+/// Keys that a runtime adds, or that any plugin configuration may have.
+pub(super) const RUNTIMES: &[&str] =
+    &["args", "disableCheck", "disableGC", "dns", "ipam", "prevResult", "runtimeConfig"];
+
+/// Keys of Multus that have nothing to do here, and why.
+const MULTUS: &[(&str, &str)] =
+    &[("kubeconfig", "the plugin never talks to the API server"), ("logOptions", "the log is capped at 2 x 10 MB")];
+
+/// What to say about keys that nothing reads, one sentence each.
+pub(super) fn unused<'a>(keys: impl Iterator<Item = &'a str>) -> Vec<String> {
+    keys.filter(|key| !OURS.contains(key) && !RUNTIMES.contains(key) && !key.starts_with("cni.dev/"))
+        .map(|key| match MULTUS.iter().find(|(name, _)| *name == key) {
+            Some((_, why)) => format!("key {key:?} of Multus is not used: {why}"),
+            None => format!("unknown key {key:?} in the master config"),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unused_keys_are_named_once_each() {
+        assert_eq!(
+            unused(["type", "prevResult", "cni.dev/attachments", "kubeconfig", "clusterNetwrk"].into_iter()),
+            [
+                "key \"kubeconfig\" of Multus is not used: the plugin never talks to the API server",
+                "unknown key \"clusterNetwrk\" in the master config"
+            ]
+        );
+    }
+}

@@ -1,0 +1,319 @@
+//! The master config as one value. Keys that Multus has keep their names and meaning.
+//!
+//! Lenient when serving a pod: an unknown key is a warning (`MasterConfig::warnings`); a key of the wrong type is an error,
+//! because guessing what was meant could cost a pod a network.
+
+use std::path::PathBuf;
+
+use serde::de::DeserializeOwned;
+
+use crate::cni::conf::version_of;
+use crate::cni::raw::WrongType;
+use crate::cni::{CniError, CniVersion, Code, ConfError, NetworkName, Object};
+
+use super::duration::Span;
+use super::keys::unused;
+
+/// The type of our plugin: what configurations call it.
+pub const PLUGIN_TYPE: &str = "meta-cni";
+
+/// How a request for which no plugin declares the capability is judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CapabilityCheck {
+    /// Refused.
+    Strict,
+    /// Handed over in `CNI_ARGS` too, as Multus does; after ADD the kernel must show it.
+    Verify,
+}
+
+/// Where and how much to log.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LogKeys {
+    /// `logFile`: replaces journald and the default file.
+    pub file: Option<PathBuf>,
+    /// `logLevel`: ours or Multus' names.
+    pub level: Option<String>,
+    /// `logToStderr`.
+    pub to_stderr: bool,
+}
+
+/// The master config.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MasterConfig {
+    /// `name`.
+    pub name: NetworkName,
+    /// The version in which we answer.
+    pub cni_version: CniVersion,
+    /// `clusterNetwork`: a path of a file or directory, or a name. Wins over `delegates`.
+    pub cluster_network: Option<String>,
+    /// `delegates`: the primary, then networks of every pod, inline.
+    pub delegates: Vec<Object>,
+    /// `defaultNetworks`: networks of every pod outside `systemNamespaces`.
+    pub default_networks: Vec<String>,
+    /// `systemNamespaces`, default `kube-system`.
+    pub system_namespaces: Vec<String>,
+    /// `multusNamespace`, default `kube-system`.
+    pub multus_namespace: String,
+    /// `namespaceIsolation`.
+    pub namespace_isolation: bool,
+    /// `globalNamespaces`, comma separated, default `default`.
+    pub global_namespaces: Vec<String>,
+    /// `networkDirs`: directories of manifests, searched in order.
+    pub network_dirs: Vec<PathBuf>,
+    /// `confDir`: configurations found by name.
+    pub conf_dir: PathBuf,
+    /// `binDir`: searched for plugins before `CNI_PATH`, as in Multus; without it `/opt/cni/bin` comes after.
+    pub bin_dir: Option<PathBuf>,
+    /// `cniDir`: where Multus kept its scratch files.
+    pub cni_dir: PathBuf,
+    /// `readinessindicatorfile`: ADD waits for it.
+    pub readiness_indicator_file: Option<PathBuf>,
+    /// `stateDir`.
+    pub state_dir: PathBuf,
+    /// `runDir`.
+    pub run_dir: PathBuf,
+    /// `delegateProfilesDir`.
+    pub delegate_profiles_dir: PathBuf,
+    /// `addBudget`: bounds the waits of an ADD.
+    pub add_budget: Span,
+    /// `delBudget`: bounds a DEL.
+    pub del_budget: Span,
+    /// `capabilityCheck`.
+    pub capability_check: CapabilityCheck,
+    /// `logFile`, `logLevel`, `logToStderr`.
+    pub log: LogKeys,
+    /// `runtimeConfig`, as the runtime set it.
+    pub runtime_config: Object,
+    /// `prevResult`, as text.
+    pub prev_result: Option<String>,
+    /// `cni.dev/valid-attachments` of a GC; `None` when the runtime gave none.
+    pub valid_attachments: Option<Vec<ValidAttachment>>,
+    /// What a person should know: keys that nothing reads.
+    pub warnings: Vec<String>,
+}
+
+/// One of `cni.dev/valid-attachments` (Section 2, "GC").
+#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
+pub struct ValidAttachment {
+    /// `CNI_CONTAINERID` of the ADD.
+    #[serde(rename = "containerID")]
+    pub container_id: String,
+    /// `CNI_IFNAME` of the ADD.
+    pub ifname: String,
+}
+
+/// Why a text is not a master config.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// Not a network configuration.
+    #[error(transparent)]
+    Conf(#[from] ConfError),
+    /// A key that is wrong for another reason than its type.
+    #[error("key {key:?} {what}")]
+    Key {
+        /// The key.
+        key: &'static str,
+        /// What is wrong with it.
+        what: String,
+    },
+}
+
+impl From<WrongType> for ConfigError {
+    fn from(wrong: WrongType) -> Self {
+        Self::Conf(ConfError::Key(wrong))
+    }
+}
+
+impl From<ConfigError> for CniError {
+    fn from(error: ConfigError) -> Self {
+        match error {
+            ConfigError::Conf(conf) => Self::new(conf.code(), format!("master config: {}", conf.story())),
+            ConfigError::Key { .. } => Self::new(Code::INVALID_CONFIG, format!("master config: {error}")),
+        }
+    }
+}
+
+impl MasterConfig {
+    /// The master config that a runtime gave us on stdin: a single plugin configuration, not a list.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with code 6 when `stdin` is not JSON, 1 for a version we do not speak, else 7 (A5).
+    pub fn from_stdin(stdin: &[u8]) -> Result<Self, ConfigError> {
+        if stdin.iter().all(|byte| byte.is_ascii_whitespace() || *byte == 0) {
+            return Err(ConfError::Empty.into());
+        }
+        Self::from_object(&Object::parse(stdin).map_err(ConfError::NotJson)?)
+    }
+
+    /// The master config in a file: our plugin's element of a list, with the list's name and version, or a single one.
+    ///
+    /// # Errors
+    /// As [`Self::from_stdin`]; code 7 when no element is of our type.
+    pub fn from_file(text: &[u8]) -> Result<Self, ConfigError> {
+        let list = crate::cni::NetworkConfigList::parse(text, None)?;
+        let ours = list.plugins.iter().position(|plugin| plugin.plugin.as_str() == PLUGIN_TYPE);
+        let at = ours.ok_or_else(|| key("plugins", &format!("has no plugin of type {PLUGIN_TYPE:?}")))?;
+        let mut object = list.plugins[at].object.clone();
+        object.set_text("name", list.name.as_str());
+        object.set_text("cniVersion", list.cni_version.as_str());
+        Self::from_object(&object)
+    }
+
+    fn from_object(object: &Object) -> Result<Self, ConfigError> {
+        let name = text(object, "name")?.ok_or(ConfError::NoName)?;
+        let mut cluster_network = text(object, "clusterNetwork")?;
+        let delegates: Vec<Object> = list(object, "delegates", "a list of objects")?;
+        if cluster_network.is_none() && delegates.is_empty() {
+            return Err(key("clusterNetwork", "is missing, and so is \"delegates\": there is no primary network"));
+        }
+        cluster_network = cluster_network.map(|name| name.trim().to_owned());
+        let runtime_config: Object = object.get("runtimeConfig", "an object")?.unwrap_or_default();
+        Ok(Self {
+            name: NetworkName::new(name).map_err(ConfError::Name)?,
+            cni_version: version_of(object)?,
+            cluster_network,
+            delegates,
+            default_networks: list(object, "defaultNetworks", "a list of strings")?,
+            system_namespaces: object
+                .get("systemNamespaces", "a list of strings")?
+                .unwrap_or_else(|| vec!["kube-system".to_owned()]),
+            multus_namespace: text(object, "multusNamespace")?.unwrap_or_else(|| "kube-system".to_owned()),
+            namespace_isolation: object.get("namespaceIsolation", "true or false")?.unwrap_or(false),
+            global_namespaces: global_namespaces(text(object, "globalNamespaces")?),
+            network_dirs: object.get("networkDirs", "a list of paths")?.map_or_else(
+                || Ok(vec!["/etc/cni/meta-cni/networks".into()]),
+                |dirs| absolute_all("networkDirs", dirs),
+            )?,
+            conf_dir: path(object, "confDir")?.unwrap_or_else(|| "/etc/cni/multus/net.d".into()),
+            bin_dir: path(object, "binDir")?,
+            cni_dir: path(object, "cniDir")?.unwrap_or_else(|| "/var/lib/cni/multus".into()),
+            readiness_indicator_file: path(object, "readinessindicatorfile")?,
+            state_dir: path(object, "stateDir")?.unwrap_or_else(|| "/var/lib/cni/meta-cni".into()),
+            run_dir: path(object, "runDir")?.unwrap_or_else(|| "/run/meta-cni".into()),
+            delegate_profiles_dir: path(object, "delegateProfilesDir")?
+                .unwrap_or_else(|| "/etc/cni/meta-cni/delegates".into()),
+            add_budget: span(object, "addBudget", 20)?,
+            del_budget: span(object, "delBudget", 50)?,
+            capability_check: object
+                .get("capabilityCheck", "\"strict\" or \"verify\"")?
+                .unwrap_or(CapabilityCheck::Strict),
+            log: LogKeys {
+                file: path(object, "logFile")?,
+                level: text(object, "logLevel")?,
+                to_stderr: object.get("logToStderr", "true or false")?.unwrap_or(false),
+            },
+            runtime_config,
+            prev_result: object.raw("prevResult").filter(|raw| *raw != "null").map(str::to_owned),
+            valid_attachments: object.get("cni.dev/valid-attachments", "a list of attachments")?,
+            warnings: unused(object.iter().map(|(key, _)| key)),
+        })
+    }
+}
+
+fn key(key: &'static str, what: &str) -> ConfigError {
+    ConfigError::Key { key, what: what.to_owned() }
+}
+
+fn text(object: &Object, key: &str) -> Result<Option<String>, ConfigError> {
+    Ok(object.get::<String>(key, "a string")?.filter(|text| !text.is_empty()))
+}
+
+fn list<T: DeserializeOwned>(object: &Object, key: &str, expected: &'static str) -> Result<Vec<T>, ConfigError> {
+    Ok(object.get(key, expected)?.unwrap_or_default())
+}
+
+fn path(object: &Object, name: &'static str) -> Result<Option<PathBuf>, ConfigError> {
+    text(object, name)?.map(PathBuf::from).map(|path| absolute(name, path)).transpose()
+}
+
+fn absolute(name: &'static str, path: PathBuf) -> Result<PathBuf, ConfigError> {
+    if path.is_absolute() { Ok(path) } else { Err(key(name, "is not an absolute path")) }
+}
+
+fn absolute_all(name: &'static str, paths: Vec<PathBuf>) -> Result<Vec<PathBuf>, ConfigError> {
+    paths.into_iter().map(|path| absolute(name, path)).collect()
+}
+
+fn span(object: &Object, key: &str, default_seconds: u64) -> Result<Span, ConfigError> {
+    Ok(object.get(key, "a duration")?.unwrap_or(Span::seconds(default_seconds)))
+}
+
+/// Setting the key replaces the implicit `default`, as in Multus.
+fn global_namespaces(text: Option<String>) -> Vec<String> {
+    text.as_deref()
+        .unwrap_or("default")
+        .split(',')
+        .map(|name| name.trim().to_owned())
+        .filter(|n| !n.is_empty())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(text: &str) -> (u32, String) {
+        let error = CniError::from(MasterConfig::from_stdin(text.as_bytes()).unwrap_err());
+        (error.code.0, error.msg)
+    }
+
+    #[test]
+    fn a5_a_bad_master_config_is_named_by_key() {
+        for (text, code, msg) in [
+            ("", 6, "master config: the configuration is empty"),
+            (
+                "{",
+                6,
+                "master config: the configuration is not a JSON object: EOF while parsing an object at line 1 column 1",
+            ),
+            ("{}", 7, "master config: the configuration has no \"name\""),
+            (
+                r#"{"name":"a/b","clusterNetwork":"x"}"#,
+                7,
+                "master config: network name \"a/b\" has a character other than letters, digits, \"_\", \".\" and \"-\"",
+            ),
+            (
+                r#"{"name":"n"}"#,
+                7,
+                "master config: key \"clusterNetwork\" is missing, and so is \"delegates\": there is no primary network",
+            ),
+            (
+                r#"{"name":"n","clusterNetwork":"x","stateDir":"var"}"#,
+                7,
+                "master config: key \"stateDir\" is not an absolute path",
+            ),
+            (
+                r#"{"name":"n","clusterNetwork":"x","cniVersion":"7.0.0"}"#,
+                1,
+                "master config: CNI version \"7.0.0\" is not one of 0.1.0 to 1.1.0",
+            ),
+            (
+                r#"{"name":"n","clusterNetwork":"x","addBudget":"soon"}"#,
+                7,
+                "master config: the configuration is refused: key \"addBudget\" is not a duration: \"soon\" is no duration: write a whole number and ms, s or m, at most 60m",
+            ),
+        ] {
+            assert_eq!(error(text), (code, msg.to_owned()), "{text}");
+        }
+    }
+
+    #[test]
+    fn defaults_are_those_of_multus_where_multus_has_the_key() {
+        let config = MasterConfig::from_stdin(br#"{"name":"n","clusterNetwork":"x"}"#).unwrap();
+        assert_eq!(config.conf_dir, PathBuf::from("/etc/cni/multus/net.d"));
+        assert_eq!(config.system_namespaces, ["kube-system"]);
+        assert_eq!(config.global_namespaces, ["default"]);
+        assert_eq!(config.add_budget, Span::seconds(20));
+        assert!(config.warnings.is_empty());
+    }
+
+    #[test]
+    fn the_file_form_is_the_element_of_our_type() {
+        let text = br#"{"cniVersion":"1.0.0","name":"n","plugins":[{"type":"meta-cni","clusterNetwork":"x","logLevel":"debug","frob":1},{"type":"other"}]}"#;
+        let config = MasterConfig::from_file(text).unwrap();
+        assert_eq!((config.name.as_str(), config.cni_version), ("n", CniVersion::V1_0_0));
+        assert_eq!(config.warnings, ["unknown key \"frob\" in the master config"]);
+        assert!(MasterConfig::from_file(br#"{"name":"n","type":"bridge"}"#).is_err());
+    }
+}

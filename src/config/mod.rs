@@ -1,0 +1,10 @@
+//! What our own master config says (docs/config.md): the one struct that is read, by the plugin from stdin and by the
+//! command line from a file. Pure: paths in it are not opened here.
+#![deny(missing_docs)]
+
+pub mod duration;
+mod keys;
+pub mod master;
+
+pub use duration::Span;
+pub use master::{CapabilityCheck, ConfigError, LogKeys, MasterConfig};

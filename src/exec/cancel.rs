@@ -1,0 +1,142 @@
+//! Ends what an earlier call of the same sandbox left running (F9): told by process marks, found by the lock they hold.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::time::{ClockId, clock_gettime};
+use nix::unistd::Pid;
+
+use crate::plan::record::ProcessMark;
+
+/// Clock ticks in a second, as `/proc` counts them on every Linux.
+const TICKS: u64 = 100;
+
+/// Now, in clock ticks since boot: what [`ProcessMark::seen`] is measured in.
+#[must_use]
+pub fn now_ticks() -> u64 {
+    clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(u64::MAX, |time| {
+        let (seconds, nanos) = (time.tv_sec().unsigned_abs(), time.tv_nsec().unsigned_abs());
+        seconds * TICKS + nanos * TICKS / 1_000_000_000
+    })
+}
+
+/// The calling process.
+#[must_use]
+pub fn own_mark() -> ProcessMark {
+    ProcessMark { pid: nix::unistd::getpid().as_raw(), seen: now_ticks() }
+}
+
+/// True if the process of `mark` still runs: the one that had that ID then, not a later one, and no zombie.
+#[must_use]
+pub fn alive(mark: ProcessMark) -> bool {
+    started(mark.pid).is_some_and(|(start, zombie)| start <= mark.seen && !zombie)
+}
+
+/// Ends the process of `mark`, if it still runs.
+pub fn end_process(mark: ProcessMark) {
+    if alive(mark) {
+        let _ = kill(Pid::from_raw(mark.pid), Signal::SIGKILL);
+    }
+}
+
+/// Ends the group that the process of `mark` leads, if that group is still that process's.
+///
+/// The leader may have exited and left members: the kernel keeps its ID from being used again while the group lives, so a
+/// group without a leader is the one that was meant.
+pub fn end_group(mark: ProcessMark) {
+    let same = match started(mark.pid) {
+        Some((start, _)) => start <= mark.seen,
+        None => true,
+    };
+    if same && mark.pid > 1 {
+        let _ = killpg(Pid::from_raw(mark.pid), Signal::SIGKILL);
+    }
+}
+
+/// A process that holds a file open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// Its ID.
+    pub pid: i32,
+    /// Its group.
+    pub group: i32,
+    /// When it started, in clock ticks since boot.
+    pub start: u64,
+    /// What it runs.
+    pub name: String,
+}
+
+/// The processes that hold `file` open (device and inode), ourselves left out.
+#[must_use]
+pub fn holders(dev: u64, ino: u64) -> Vec<Holder> {
+    use std::os::unix::fs::MetadataExt as _;
+    let own = nix::unistd::getpid().as_raw();
+    let holds = |dir: &Path| {
+        let fds = fs::read_dir(dir.join("fd")).into_iter().flatten().flatten();
+        fds.filter_map(|fd| fs::metadata(fd.path()).ok()).any(|file| file.dev() == dev && file.ino() == ino)
+    };
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    processes
+        .filter_map(|entry| Some((entry.file_name().to_str()?.parse::<i32>().ok()?, entry.path())))
+        .filter(|(pid, dir)| *pid != own && holds(dir))
+        .filter_map(|(pid, dir)| {
+            let stat = Stat::read(&dir)?;
+            Some(Holder { pid, group: stat.group, start: stat.start, name: stat.name })
+        })
+        .collect()
+}
+
+/// When the process started, in clock ticks since boot, and whether it is a zombie.
+fn started(pid: i32) -> Option<(u64, bool)> {
+    let stat = Stat::read(&PathBuf::from(format!("/proc/{pid}")))?;
+    Some((stat.start, stat.state == 'Z' || stat.state == 'X'))
+}
+
+/// What we read of `/proc/<pid>/stat`.
+struct Stat {
+    name: String,
+    state: char,
+    group: i32,
+    start: u64,
+}
+
+impl Stat {
+    fn read(dir: &Path) -> Option<Self> {
+        Self::parse(&fs::read_to_string(dir.join("stat")).ok()?)
+    }
+
+    /// Fields are counted after the name, which may itself hold spaces and brackets.
+    fn parse(text: &str) -> Option<Self> {
+        let (head, tail) = (text.find('(')?, text.rfind(')')?);
+        let fields: Vec<&str> = text.get(tail + 1..)?.split_ascii_whitespace().collect();
+        Some(Self {
+            name: text.get(head + 1..tail)?.to_owned(),
+            state: fields.first()?.chars().next()?,
+            group: fields.get(2)?.parse().ok()?,
+            start: fields.get(19)?.parse().ok()?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn f9_a_process_is_told_from_a_later_one_with_its_id() {
+        let own = own_mark();
+        assert!(alive(own));
+        assert!(!alive(ProcessMark { seen: 0, ..own }), "one that started after it was seen is another");
+        assert!(!alive(ProcessMark { pid: i32::MAX, ..own }));
+    }
+
+    #[test]
+    fn the_name_of_a_process_may_hold_anything() {
+        let text = "7 (a) b (c) S 1 5 5 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 4242 0";
+        let stat = Stat::parse(text).unwrap();
+        assert_eq!((stat.name.as_str(), stat.state, stat.group, stat.start), ("a) b (c", 'S', 5, 4242));
+        assert!(Stat::parse("7 (x").is_none());
+        assert!(Stat::parse("").is_none());
+    }
+}

@@ -1,0 +1,223 @@
+//! A pod's network namespace seen from the host: which one it is, and what is in it.
+//!
+//! Owns: the identity of a namespace (device and inode of its file), and reading links, addresses and routes through a
+//! netlink socket opened inside. Never moves the calling thread into another namespace, never changes anything in one,
+//! never spawns a process. CNI specification: `CNI_NETNS`, and error 8 for a namespace that cannot be used.
+
+mod dump;
+mod entries;
+mod error;
+mod parse;
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use netlink_packet_core::DecodeError;
+use netlink_sys::Socket;
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open as open_file};
+use nix::sched::{CloneFlags, setns};
+use nix::sys::stat::{Mode, fstat};
+use nix::sys::statfs::fstatfs;
+use serde::{Deserialize, Serialize};
+
+use dump::{Fault, Request};
+
+pub use entries::{Address, Family, Link, Route, Scope};
+pub use error::NetnsError;
+
+/// The calling thread's own network namespace.
+const OWN: &str = "/proc/thread-self/ns/net";
+/// Magic number of the file system that namespace files live on.
+const NSFS: i64 = 0x6e73_6673;
+/// A dump that keeps changing under us is asked for this often before we give up.
+const ATTEMPTS: u32 = 16;
+/// The helper thread makes three system calls.
+const THREAD_STACK: usize = 64 * 1024;
+
+const RTM_NEWLINK: u16 = 16;
+const RTM_GETLINK: u16 = 18;
+const RTM_NEWADDR: u16 = 20;
+const RTM_GETADDR: u16 = 22;
+const RTM_NEWROUTE: u16 = 24;
+const RTM_GETROUTE: u16 = 26;
+
+/// `struct ifinfomsg`, all zero, then IFLA_EXT_MASK (29) with RTEXT_FILTER_SKIP_STATS (8), eight bytes in the
+/// machine's order: the counters are most of a link's message and nobody here reads them.
+fn link_request() -> [u8; parse::LINK_HEADER_LEN + 8] {
+    let mut body = [0; parse::LINK_HEADER_LEN + 8];
+    body[16..18].copy_from_slice(&8_u16.to_ne_bytes());
+    body[18..20].copy_from_slice(&29_u16.to_ne_bytes());
+    body[20..24].copy_from_slice(&8_u32.to_ne_bytes());
+    body
+}
+
+/// What tells one namespace from all others that exist at the same time: device and inode number of its file. The
+/// kernel gives an inode number again once its namespace is gone, so an identity means "still that one" only together
+/// with the path it was read from and within one boot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Identity {
+    /// Device number of the namespace file system, as `stat` gives it.
+    pub dev: u64,
+    /// Inode number of the namespace.
+    pub ino: u64,
+}
+
+/// The identity of the namespace at `path`, without opening it for use.
+///
+/// # Errors
+/// `Missing`, `NotANetns` (a left-over mount point, any other file), `Io`.
+pub fn identity(path: &Path) -> Result<Identity, NetnsError> {
+    examine(path, OFlag::O_PATH).map(|(_, identity)| identity)
+}
+
+/// The identity of the calling thread's own network namespace.
+///
+/// # Errors
+/// `Io` or `Missing` when /proc is not there.
+pub fn own() -> Result<Identity, NetnsError> {
+    identity(Path::new(OWN))
+}
+
+/// Opens the namespace at `path` for reading what is in it.
+///
+/// A namespace file of another type (mount, pid) is told from a network namespace only when it is entered: then the
+/// listing methods say `NotANetns`.
+///
+/// # Errors
+/// `Missing`, `NotANetns`, `Own`, `Io`.
+pub fn open(path: &Path) -> Result<Netns, NetnsError> {
+    // O_NONBLOCK: a named pipe at this path must not hold us up.
+    let (file, identity) = examine(path, OFlag::O_RDONLY | OFlag::O_NONBLOCK)?;
+    if identity == own()? {
+        return Err(NetnsError::Own { path: path.to_owned() });
+    }
+    Ok(Netns { path: path.to_owned(), file, identity, socket: RefCell::new(None), sequence: Cell::new(0) })
+}
+
+fn examine(path: &Path, how: OFlag) -> Result<(OwnedFd, Identity), NetnsError> {
+    let failed = |errno: Errno| match errno {
+        Errno::ENOENT | Errno::ENOTDIR => NetnsError::Missing { path: path.to_owned() },
+        // A socket or a device without a driver cannot be opened at all.
+        Errno::ENXIO | Errno::ENODEV => NetnsError::NotANetns { path: path.to_owned() },
+        other => NetnsError::Io { path: path.to_owned(), source: other.into() },
+    };
+    let file = open_file(path, how | OFlag::O_CLOEXEC, Mode::empty()).map_err(failed)?;
+    #[allow(clippy::unnecessary_cast, reason = "the type's width differs between C libraries")]
+    let magic = fstatfs(&file).map_err(failed)?.filesystem_type().0 as i64;
+    if magic != NSFS {
+        return Err(NetnsError::NotANetns { path: path.to_owned() });
+    }
+    let stat = fstat(&file).map_err(failed)?;
+    Ok((file, Identity { dev: stat.st_dev, ino: stat.st_ino }))
+}
+
+/// An open network namespace. While it is held the namespace lives on, even when its file is gone.
+#[derive(Debug)]
+pub struct Netns {
+    path: PathBuf,
+    file: OwnedFd,
+    identity: Identity,
+    /// A socket inside, kept from one list to the next; taken out while in use and dropped when it failed.
+    socket: RefCell<Option<Socket>>,
+    sequence: Cell<u32>,
+}
+
+impl Netns {
+    /// The namespace's identity at the time it was opened (and so for as long as it is held).
+    pub fn identity(&self) -> Identity {
+        self.identity
+    }
+
+    /// The path it was opened by.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Every link, in the kernel's order.
+    ///
+    /// # Errors
+    /// `Enter`, `NotANetns`, `List`, `Malformed`, `Unsettled`.
+    pub fn links(&self) -> Result<Vec<Link>, NetnsError> {
+        let request = Request { kind: RTM_GETLINK, answer: RTM_NEWLINK, body: &link_request() };
+        self.list("links", &request, parse::link)
+    }
+
+    /// Every IPv4 and IPv6 address of every link.
+    ///
+    /// # Errors
+    /// As [`Netns::links`].
+    pub fn addresses(&self) -> Result<Vec<Address>, NetnsError> {
+        let body = [0; parse::ADDRESS_HEADER_LEN];
+        self.list("addresses", &Request { kind: RTM_GETADDR, answer: RTM_NEWADDR, body: &body }, parse::address)
+    }
+
+    /// Every unicast route of every table, IPv4 and IPv6.
+    ///
+    /// # Errors
+    /// As [`Netns::links`].
+    pub fn routes(&self) -> Result<Vec<Route>, NetnsError> {
+        let body = [0; parse::ROUTE_HEADER_LEN];
+        self.list("routes", &Request { kind: RTM_GETROUTE, answer: RTM_NEWROUTE, body: &body }, parse::route)
+    }
+
+    /// The default routes of the main table.
+    ///
+    /// # Errors
+    /// As [`Netns::links`].
+    pub fn default_routes(&self) -> Result<Vec<Route>, NetnsError> {
+        let mut routes = self.routes()?;
+        routes.retain(|route| route.destination.is_none() && route.table == Route::MAIN);
+        Ok(routes)
+    }
+
+    fn list<T>(
+        &self,
+        what: &'static str,
+        request: &Request<'_>,
+        parse: fn(&[u8], &mut Vec<T>) -> Result<(), DecodeError>,
+    ) -> Result<Vec<T>, NetnsError> {
+        let list_error = |source| NetnsError::List { path: self.path.clone(), what, source };
+        for _ in 0..ATTEMPTS {
+            let kept = self.socket.borrow_mut().take();
+            let socket = kept.map_or_else(|| self.connect(), Ok)?;
+            self.sequence.set(self.sequence.get().wrapping_add(1));
+            let mut items = Vec::new();
+            match dump::run(&socket, request, self.sequence.get(), |body| parse(body, &mut items)) {
+                Ok(()) => {
+                    *self.socket.borrow_mut() = Some(socket);
+                    return Ok(items);
+                }
+                Err(Fault::Interrupted) => *self.socket.borrow_mut() = Some(socket),
+                Err(Fault::Overrun) => {}
+                Err(Fault::Timeout) => return Err(list_error(io::ErrorKind::TimedOut.into())),
+                Err(Fault::Io(source)) => return Err(list_error(source)),
+                Err(Fault::Malformed(source)) => {
+                    return Err(NetnsError::Malformed { path: self.path.clone(), what, source });
+                }
+            }
+        }
+        Err(NetnsError::Unsettled { path: self.path.clone(), what })
+    }
+
+    /// A netlink socket inside the namespace. A thread of its own enters it, opens the socket and ends there: no
+    /// thread ever has to find its way back, so no failure can leave the caller in the pod's namespace.
+    fn connect(&self) -> Result<Socket, NetnsError> {
+        let (path, file) = (&self.path, self.file.as_fd());
+        let failed = |source| NetnsError::Enter { path: path.clone(), source };
+        let inside = || -> Result<Socket, NetnsError> {
+            setns(file, CloneFlags::CLONE_NEWNET).map_err(|errno| match errno {
+                Errno::EINVAL => NetnsError::NotANetns { path: path.clone() },
+                other => failed(other.into()),
+            })?;
+            dump::connect().map_err(failed)
+        };
+        std::thread::scope(|scope| {
+            let helper = std::thread::Builder::new().stack_size(THREAD_STACK).spawn_scoped(scope, inside);
+            let ended = helper.map_err(failed)?.join();
+            ended.unwrap_or_else(|_| Err(failed(io::ErrorKind::Other.into())))
+        })
+    }
+}

@@ -1,0 +1,157 @@
+//! One ADD as data: networks, names, capabilities and executables in, the [`Plan`] or the reason for none out.
+//!
+//! Every refusal happens here, before the first delegate runs (pain C9): what ADD then does leaves nothing to decide.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use crate::cni::{CniArgs, CniError, Code, IfName, NetworkConfigList, Object, PluginType, SearchPath};
+use crate::npwg::Selection;
+
+use super::capability::{arguments, merge_args, runtime_config, undeclared};
+use super::ifname::names;
+use super::outcome::MissingBinary;
+use super::{Attachment, Call, Deadline, Plan, Role, Sandbox};
+
+/// A network that was found, and how people know it.
+#[derive(Debug, Clone)]
+pub struct Network {
+    /// `namespace/name` of its manifest, else the name of its configuration.
+    pub display: String,
+    /// Its configuration.
+    pub list: NetworkConfigList,
+    /// How long its plugins may run.
+    pub deadline: Deadline,
+}
+
+/// A network and the element of an annotation that asked for it, if one did.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// The network.
+    pub network: Network,
+    /// The element.
+    pub selection: Option<Selection>,
+}
+
+/// Executables by plugin type, as looked for in the search path.
+pub type Binaries = BTreeMap<PluginType, Result<PathBuf, MissingBinary>>;
+
+/// What an ADD is planned from.
+#[derive(Debug)]
+pub struct Inputs<'a> {
+    /// For which sandbox.
+    pub sandbox: Sandbox,
+    /// `CNI_IFNAME`.
+    pub request: IfName,
+    /// `CNI_ARGS`.
+    pub args: &'a CniArgs,
+    /// Where plugins are searched.
+    pub path: &'a SearchPath,
+    /// The runtime's capability arguments.
+    pub runtime_config: &'a Object,
+    /// The networks, the primary first.
+    pub networks: Vec<Wanted>,
+    /// Names of the links in the pod's namespace.
+    pub taken: &'a BTreeSet<String>,
+    /// Executables of every plugin of every network.
+    pub binaries: &'a Binaries,
+}
+
+/// The plan of an ADD.
+///
+/// # Errors
+/// Code 7 for what cannot be, 701 for a plugin that is not there; nothing has been touched then.
+pub fn plan(inputs: Inputs<'_>) -> Result<Plan, CniError> {
+    let requests: Vec<Option<IfName>> =
+        inputs.networks.iter().skip(1).map(|wanted| wanted.selection.as_ref()?.interface.clone()).collect();
+    let names = names(&inputs.request, &requests, inputs.taken).map_err(|(at, clash)| {
+        let display = inputs.networks.get(at).map_or("", |wanted| wanted.network.display.as_str());
+        refused(display, &clash.to_string())
+    })?;
+    let attachments = inputs
+        .networks
+        .iter()
+        .zip(names)
+        .enumerate()
+        .map(|(ordinal, (wanted, ifname))| attachment(&inputs, ordinal, wanted, ifname))
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(Plan { sandbox: inputs.sandbox, request: inputs.request, attachments })
+}
+
+fn attachment(inputs: &Inputs<'_>, ordinal: usize, wanted: &Wanted, ifname: IfName) -> Result<Attachment, CniError> {
+    let Wanted { network, selection } = wanted;
+    if let Some(selection) = selection {
+        possible(selection, network, (ordinal == 0).then_some(&inputs.request))?;
+    }
+    let from_runtime = (ordinal == 0).then_some(inputs.runtime_config);
+    let arguments = arguments(from_runtime, selection.as_ref());
+    let cni_args = selection.as_ref().and_then(|selection| selection.cni_args.as_ref());
+    from_list(network, &arguments, cni_args, inputs.binaries).map(|calls| Attachment {
+        ordinal,
+        role: if ordinal == 0 { Role::Primary } else { Role::Additional },
+        network: network.display.clone(),
+        name: network.list.name.clone(),
+        cni_version: network.list.cni_version,
+        ifname,
+        disable_check: network.list.disable_check,
+        disable_gc: network.list.disable_gc,
+        args: inputs.args.clone(),
+        path: inputs.path.clone(),
+        deadline: network.deadline,
+        calls,
+    })
+}
+
+/// Refuses what an element asks for and cannot have.
+fn possible(selection: &Selection, network: &Network, primary: Option<&IfName>) -> Result<(), CniError> {
+    if let (Some(ifname), Some(asked)) = (primary, &selection.interface)
+        && ifname != asked
+    {
+        let what = format!("the primary interface is {ifname}, as the runtime says, and cannot be {asked}");
+        return Err(refused(&network.display, &what));
+    }
+    if selection.default_route.is_some() {
+        return Err(refused(&network.display, "\"default-route\" is not supported by this version of meta-cni"));
+    }
+    if let Some((key, capability)) = undeclared(selection, &network.list.plugins) {
+        let chain: Vec<&str> = network.list.plugins.iter().map(|plugin| plugin.plugin.as_str()).collect();
+        let what = format!(
+            "the pod asks for {key:?}, but no plugin of its chain ({}) declares the capability {capability:?}; \
+             add it to \"capabilities\" of the plugin that can do it",
+            chain.join(", ")
+        );
+        return Err(refused(&network.display, &what));
+    }
+    Ok(())
+}
+
+/// The calls of a network's chain, with the capability arguments and `cni-args` put in.
+fn from_list(
+    network: &Network,
+    arguments: &Object,
+    cni_args: Option<&Object>,
+    binaries: &Binaries,
+) -> Result<Vec<Call>, CniError> {
+    let mut calls = Vec::with_capacity(network.list.plugins.len());
+    for (index, plugin) in network.list.plugins.iter().enumerate() {
+        let mut config = network.list.execution_config(index).unwrap_or_default();
+        merge_args(&mut config, cni_args).map_err(|key| {
+            refused(&network.display, &format!("{key:?} in the configuration of plugin {} is no object", plugin.plugin))
+        })?;
+        if let Some(runtime_config) = runtime_config(plugin, arguments) {
+            config.set_object("runtimeConfig", &runtime_config);
+        }
+        let context = || format!("network {:?} ({})", network.display, plugin.plugin);
+        let binary = match binaries.get(&plugin.plugin) {
+            Some(Ok(path)) => path.clone(),
+            Some(Err(missing)) => return Err(missing.error(&plugin.plugin).in_context(&context())),
+            None => return Err(CniError::new(Code::INTERNAL, "was not looked for").in_context(&context())),
+        };
+        calls.push(Call { plugin: plugin.plugin.clone(), binary, config });
+    }
+    Ok(calls)
+}
+
+fn refused(network: &str, what: &str) -> CniError {
+    CniError::new(Code::INVALID_CONFIG, what).in_context(&format!("network {network:?}"))
+}

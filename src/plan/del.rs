@@ -1,0 +1,82 @@
+//! One DEL as data: the records of a sandbox backwards, or, for a pod that has none, what others kept of it (F13).
+//!
+//! DEL decides nothing about networks: what was recorded is run in reverse, byte for byte (A19-A21).
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde_json::value::RawValue;
+
+use crate::cni::{CniArgs, IfName, NetworkConfigList, Object, PluginType, SearchPath};
+
+use super::capability::runtime_config;
+use super::outcome::MissingBinary;
+use super::record::{Record, State};
+use super::{Attachment, Call, Deadline, Role};
+
+/// The records of the runtime's call for `request`, last attached first. Tombstones are left out: they stand for nothing.
+#[must_use]
+pub fn order(records: Vec<Record>, request: &IfName) -> Vec<Record> {
+    let mut mine: Vec<Record> =
+        records.into_iter().filter(|record| record.request == *request && record.state != State::Undone).collect();
+    mine.sort_by_key(|record| std::cmp::Reverse(record.attachment.ordinal));
+    mine
+}
+
+/// An attachment that others made: their configuration, arguments and result, as far as they kept them.
+#[derive(Debug, Clone)]
+pub struct Foreign {
+    /// How people know the network.
+    pub network: String,
+    /// Its configuration.
+    pub list: NetworkConfigList,
+    /// `CNI_IFNAME` it was made with.
+    pub ifname: IfName,
+    /// Capability arguments it was made with.
+    pub arguments: Object,
+    /// `CNI_ARGS` it was made with; `None` when that is not known.
+    pub args: Option<CniArgs>,
+    /// What the last plugin of its chain printed.
+    pub result: Option<Box<RawValue>>,
+}
+
+impl Foreign {
+    /// The attachment to run DEL of. A plugin whose executable is missing is left out and returned.
+    #[must_use]
+    pub fn attachment(
+        &self,
+        args: &CniArgs,
+        path: &SearchPath,
+        deadline: Deadline,
+        binaries: &BTreeMap<PluginType, Result<PathBuf, MissingBinary>>,
+    ) -> (Attachment, Vec<(PluginType, MissingBinary)>) {
+        let mut missing = Vec::new();
+        let mut calls = Vec::new();
+        for (index, plugin) in self.list.plugins.iter().enumerate() {
+            let mut config = self.list.execution_config(index).unwrap_or_default();
+            if let Some(runtime_config) = runtime_config(plugin, &self.arguments) {
+                config.set_object("runtimeConfig", &runtime_config);
+            }
+            match binaries.get(&plugin.plugin) {
+                Some(Ok(binary)) => calls.push(Call { plugin: plugin.plugin.clone(), binary: binary.clone(), config }),
+                Some(Err(why)) => missing.push((plugin.plugin.clone(), why.clone())),
+                None => {}
+            }
+        }
+        let attachment = Attachment {
+            ordinal: 0,
+            role: Role::Primary,
+            network: self.network.clone(),
+            name: self.list.name.clone(),
+            cni_version: self.list.cni_version,
+            ifname: self.ifname.clone(),
+            disable_check: self.list.disable_check,
+            disable_gc: self.list.disable_gc,
+            args: self.args.clone().unwrap_or_else(|| args.clone()),
+            path: path.clone(),
+            deadline,
+            calls,
+        };
+        (attachment, missing)
+    }
+}

@@ -1,0 +1,159 @@
+//! Which configuration in a directory is the primary's: by content, never by file name alone (D4).
+//!
+//! Own output, other meta plugins, anything with nested `delegates`, stock files and backups are never chosen. Among the
+//! rest a known profile comes before a generic one, then the first by file name.
+
+use crate::cni::conf::pointer_to_type;
+use crate::cni::{CniError, Code, NetworkConfigList};
+use crate::config::master::PLUGIN_TYPE;
+use crate::profile::Profiles;
+
+/// A file of a directory that may hold the primary.
+#[derive(Debug, Clone)]
+pub struct Candidate {
+    /// Its file name.
+    pub file_name: String,
+    /// What it holds, or why it cannot be read.
+    pub content: Result<Vec<u8>, String>,
+}
+
+/// What became of a candidate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// Its file name.
+    pub file_name: String,
+    /// Why it is not the primary; `None` for the one that is.
+    pub rejected: Option<String>,
+}
+
+/// The primary among the files of a directory.
+#[derive(Debug, Clone)]
+pub struct Choice {
+    /// File name and network, when there is one.
+    pub primary: Option<(String, NetworkConfigList)>,
+    /// What was decided about each file, in order of file names.
+    pub verdicts: Vec<Verdict>,
+    /// True when a file is there that may become the primary once it is whole.
+    pub unusable: bool,
+}
+
+/// The primary among `candidates`.
+#[must_use]
+pub fn choose(mut candidates: Vec<Candidate>, profiles: &Profiles) -> Choice {
+    candidates.sort_by(|a, b| a.file_name.cmp(&b.file_name));
+    let mut choice = Choice { primary: None, verdicts: Vec::new(), unusable: false };
+    let mut best: Option<(bool, usize, NetworkConfigList)> = None;
+    for candidate in candidates {
+        let rejected = match judge(&candidate, profiles) {
+            Err(Rejection { why, unusable }) => {
+                choice.unusable |= unusable;
+                why
+            }
+            Ok((known, list)) => {
+                let at = choice.verdicts.len();
+                if best.as_ref().is_none_or(|(best_known, ..)| known && !best_known) {
+                    best = Some((known, at, list));
+                }
+                "another file comes first".to_owned()
+            }
+        };
+        choice.verdicts.push(Verdict { file_name: candidate.file_name, rejected: Some(rejected) });
+    }
+    if let Some((_, at, list)) = best {
+        choice.verdicts[at].rejected = None;
+        choice.primary = Some((choice.verdicts[at].file_name.clone(), list));
+    }
+    choice
+}
+
+struct Rejection {
+    why: String,
+    /// It may be usable once it is whole.
+    unusable: bool,
+}
+
+fn judge(candidate: &Candidate, profiles: &Profiles) -> Result<(bool, NetworkConfigList), Rejection> {
+    let name = candidate.file_name.as_str();
+    let never = |why: String| Rejection { why, unusable: false };
+    if name.starts_with('.') || ![".conf", ".conflist", ".json"].iter().any(|end| name.ends_with(end)) {
+        return Err(never("its name is not that of a configuration".to_owned()));
+    }
+    let bytes = candidate.content.as_ref().map_err(|why| Rejection { why: why.clone(), unusable: true })?;
+    let list =
+        NetworkConfigList::parse(bytes, None).map_err(|error| Rejection { why: error.story(), unusable: true })?;
+    guard(bytes).map_err(|error| never(error.msg))?;
+    if list.plugins.iter().any(|plugin| plugin.object.has("delegates")) {
+        return Err(never("it has nested delegates, as a meta plugin has".to_owned()));
+    }
+    let profile = profiles.of(&list, Some(name));
+    match profile.and_then(|profile| profile.never_primary.as_ref()) {
+        Some(why) => Err(never(why.clone())),
+        None => Ok((profile.is_some(), list)),
+    }
+}
+
+/// Refuses a configuration that would run meta-cni from meta-cni (D6).
+///
+/// # Errors
+/// Code 7 with the place of the nested part as a JSON pointer.
+pub fn guard(bytes: &[u8]) -> Result<(), CniError> {
+    match pointer_to_type(bytes, PLUGIN_TYPE)? {
+        None => Ok(()),
+        Some(pointer) => Err(CniError::new(
+            Code::INVALID_CONFIG,
+            format!(
+                "would run {PLUGIN_TYPE} from {PLUGIN_TYPE}: {pointer} is {PLUGIN_TYPE:?}; name the cluster's real network"
+            ),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(files: &[(&str, &str)], primary: Option<&str>, rejections: &[&str]) {
+        let candidates = files
+            .iter()
+            .map(|(name, text)| Candidate { file_name: (*name).to_owned(), content: Ok(text.as_bytes().to_vec()) });
+        let choice = choose(candidates.collect(), &Profiles::with_overrides(Vec::new()));
+        assert_eq!(choice.primary.map(|(name, _)| name).as_deref(), primary);
+        let rejected: Vec<_> = choice.verdicts.into_iter().filter_map(|verdict| verdict.rejected).collect();
+        assert_eq!(rejected, rejections);
+    }
+
+    const BRIDGE: &str = r#"{"name":"b","type":"bridge"}"#;
+    const CALICO: &str = r#"{"name":"k","plugins":[{"type":"calico"}]}"#;
+    const OTHER: &str = "another file comes first";
+
+    #[test]
+    fn d4_a_known_primary_comes_before_a_generic_one_then_the_file_name_decides() {
+        check(&[("20-b.conf", BRIDGE), ("10-b.conf", BRIDGE)], Some("10-b.conf"), &[OTHER]);
+        check(&[("10-b.conf", BRIDGE), ("20-c.conflist", CALICO)], Some("20-c.conflist"), &[OTHER]);
+        check(&[], None, &[]);
+    }
+
+    #[test]
+    fn d4_what_is_never_chosen() {
+        let meta = "a meta plugin would run every network of the pod a second time";
+        for (name, text, why) in [
+            ("10-b.conf.bak", BRIDGE, "its name is not that of a configuration"),
+            ("10-b.conflist.cilium_bak", BRIDGE, "its name is not that of a configuration"),
+            ("10-b.old", BRIDGE, "its name is not that of a configuration"),
+            (".10-b.conf", BRIDGE, "its name is not that of a configuration"),
+            ("00-multus.conf", r#"{"name":"m","type":"multus"}"#, meta),
+            ("00-shim.conf", r#"{"name":"m","type":"multus-shim"}"#, meta),
+            ("00-x.conf", r#"{"name":"m","type":"x","delegates":[]}"#, "it has nested delegates, as a meta plugin has"),
+            ("99-lo.conf", r#"{"name":"l","type":"loopback"}"#, "the loopback interface is the runtime's own affair"),
+            (
+                "05-x.conflist",
+                r#"{"name":"o","plugins":[{"type":"bridge"},{"type":"meta-cni"}]}"#,
+                "would run meta-cni from meta-cni: /plugins/1/type is \"meta-cni\"; name the cluster's real network",
+            ),
+            ("05-x.conflist", "", "the configuration is empty"),
+        ] {
+            check(&[(name, text), ("90-b.conf", BRIDGE)], Some("90-b.conf"), &[why]);
+            check(&[(name, text)], None, &[why]);
+        }
+    }
+}

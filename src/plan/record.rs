@@ -1,0 +1,178 @@
+//! The record of one attachment, as text and back (docs/state.md): what DEL needs, on disk before a delegate runs.
+//!
+//! Reading is total: any bytes give a record or say why not.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::cni::IfName;
+
+use super::{Attachment, Sandbox};
+
+/// The version we write.
+const VERSION: u32 = 1;
+
+/// Identity of a network namespace: device and inode of its file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetnsId {
+    /// Device.
+    pub dev: u64,
+    /// Inode.
+    pub ino: u64,
+}
+
+/// A process, told from a later one with the same ID.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessMark {
+    /// Process ID.
+    pub pid: i32,
+    /// When it was seen running, in clock ticks since boot. A process that started later is another one.
+    pub seen: u64,
+}
+
+/// The plugin call that wrote a record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallId {
+    /// Its process.
+    #[serde(flatten)]
+    pub process: ProcessMark,
+    /// Random: a call knows its own records by it.
+    pub token: String,
+}
+
+/// How far an attachment came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Its delegates may have run.
+    Begun,
+    /// They succeeded.
+    Attached,
+    /// Everything of that ADD was taken back. A tombstone: it stands for no resource.
+    Undone,
+}
+
+/// One attachment of a sandbox and what became of it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Record {
+    /// Whose it is.
+    pub sandbox: Sandbox,
+    /// Identity of the sandbox's namespace when it was attached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub netns: Option<NetnsId>,
+    /// The epoch of the ADD.
+    pub epoch: String,
+    /// `CNI_IFNAME` of the runtime's call.
+    pub request: IfName,
+    /// How many attachments that call was to make.
+    pub of: usize,
+    /// What was to be done, and with what.
+    pub attachment: Attachment,
+    /// The plugin call that did it.
+    pub call: CallId,
+    /// How far it came.
+    pub state: State,
+    /// What the last plugin of the chain printed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<Box<RawValue>>,
+}
+
+/// Why bytes are no record.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// Not the envelope of a record.
+    #[error("is not a record")]
+    Envelope(#[source] serde_json::Error),
+    /// A version that we cannot read.
+    #[error("is of version {0}, which is not readable here")]
+    Version(u32),
+    /// The checksum does not fit.
+    #[error("does not fit its checksum")]
+    Checksum,
+    /// The envelope holds something else.
+    #[error("lacks what a record has")]
+    Content(#[source] serde_json::Error),
+}
+
+#[derive(Serialize, Deserialize)]
+struct Envelope<'a> {
+    version: u32,
+    checksum: String,
+    #[serde(borrow)]
+    record: &'a RawValue,
+}
+
+/// `content` in an envelope with version and checksum: how every state file of ours is written.
+///
+/// # Errors
+/// The encoder's, which our own values do not meet.
+pub fn seal<T: Serialize>(content: &T) -> Result<String, serde_json::Error> {
+    let record = serde_json::value::to_raw_value(content)?;
+    serde_json::to_string(&Envelope { version: VERSION, checksum: checksum(record.get()), record: &record })
+}
+
+/// The content of an envelope.
+///
+/// # Errors
+/// [`RecordError`] for anything that [`seal`] did not write, or that was changed since.
+pub fn unseal<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, RecordError> {
+    let envelope: Envelope<'_> = serde_json::from_slice(bytes).map_err(RecordError::Envelope)?;
+    if envelope.version < VERSION {
+        return Err(RecordError::Version(envelope.version));
+    }
+    if envelope.checksum != checksum(envelope.record.get()) {
+        return Err(RecordError::Checksum);
+    }
+    serde_json::from_str(envelope.record.get()).map_err(RecordError::Content)
+}
+
+fn checksum(text: &str) -> String {
+    format!("crc32:{:08x}", crc32fast::hash(text.as_bytes()))
+}
+
+impl Record {
+    /// True if this record is of a plugin call that attached everything it was to attach, judged by all of its records.
+    #[must_use]
+    pub fn complete<'a>(of_one_call: impl Iterator<Item = &'a Self>) -> bool {
+        let (mut attached, mut wanted) = (0, 0);
+        for record in of_one_call {
+            wanted = record.of;
+            attached += usize::from(record.state == State::Attached);
+        }
+        wanted > 0 && attached == wanted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Small {
+        a: u32,
+    }
+
+    #[test]
+    fn f1_an_envelope_reads_back_and_a_changed_one_does_not() {
+        let text = seal(&Small { a: 7 }).unwrap();
+        assert_eq!(unseal::<Small>(text.as_bytes()).unwrap(), Small { a: 7 });
+        for at in 0..text.len() {
+            assert!(unseal::<Small>(&text.as_bytes()[..at]).is_err(), "cut at {at}");
+            let mut flipped = text.clone().into_bytes();
+            flipped[at] ^= 1;
+            // A flip in a key of the envelope or in the version's digit may still read; then the content is what it was.
+            if let Ok(read) = unseal::<Small>(&flipped) {
+                assert_eq!(read, Small { a: 7 }, "flip at {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn f1_a_record_of_the_next_version_is_readable_and_of_version_0_is_not() {
+        let text = seal(&Small { a: 7 }).unwrap();
+        let next = text.replace("\"version\":1", "\"version\":2,\"more\":[]");
+        assert_eq!(unseal::<Small>(next.as_bytes()).unwrap(), Small { a: 7 });
+        let old = text.replace("\"version\":1", "\"version\":0");
+        assert!(matches!(unseal::<Small>(old.as_bytes()), Err(RecordError::Version(0))));
+    }
+}

@@ -1,0 +1,50 @@
+//! The profiles compiled in: one line for each file of delegates/. A test compares the list with the folder.
+
+use super::Profile;
+
+macro_rules! files {
+    ($($name:literal),* $(,)?) => {
+        &[$(($name, include_str!(concat!("../../delegates/", $name, ".json")))),*]
+    };
+}
+
+const FILES: &[(&str, &str)] = files![
+    "antrea",
+    "aws-vpc-cni",
+    "calico",
+    "cilium",
+    "crio-stock",
+    "flannel",
+    "kindnet",
+    "kube-router",
+    "loopback",
+    "meta-plugins",
+    "ovn-kubernetes",
+    "podman",
+];
+
+/// Every profile compiled in.
+pub(super) fn profiles() -> Vec<Profile> {
+    FILES.iter().filter_map(|(_, text)| serde_json::from_str(text).ok()).collect()
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "compares the list above with the folder")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn e8_every_file_of_delegates_is_compiled_in_and_reads() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/delegates");
+        let mut names: Vec<String> = std::fs::read_dir(folder)
+            .unwrap()
+            .filter_map(|entry| Some(entry.unwrap().file_name().to_str()?.strip_suffix(".json")?.to_owned()))
+            .collect();
+        names.sort();
+        assert_eq!(names, FILES.iter().map(|(name, _)| (*name).to_owned()).collect::<Vec<_>>());
+        for (name, text) in FILES {
+            let profile: Profile = serde_json::from_str(text).unwrap();
+            assert_eq!(profile.name, *name);
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! The epoch of this node: `<kernel boot id>:<token>`. It changes with a reboot, and with one of a node that is a container.
+
+use std::io::Write as _;
+use std::path::Path;
+
+use super::{Owner, StoreError, make_dir, read, remove};
+
+/// The epoch; makes the token when it is missing.
+///
+/// # Errors
+/// [`StoreError`] when the kernel's boot ID or the token cannot be read, or the token cannot be made.
+pub fn epoch(run_dir: &Path) -> Result<String, StoreError> {
+    let boot = kernel_random("boot_id")?;
+    let path = run_dir.join("epoch");
+    loop {
+        if let Some(bytes) = read(&path, Owner::Us, 256)? {
+            let token = String::from_utf8(bytes).unwrap_or_default();
+            if token.len() == 32 && token.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+                return Ok(format!("{boot}:{token}"));
+            }
+            // Damaged: another token is another epoch, which costs a sweep and loses nothing.
+            remove(&path)?;
+        }
+        make_dir(run_dir)?;
+        let token = kernel_random("uuid")?.replace('-', "");
+        let mut file =
+            tempfile::Builder::new().prefix(".epoch.").tempfile_in(run_dir).map_err(StoreError::io("make", &path))?;
+        file.write_all(token.as_bytes()).map_err(StoreError::io("write", &path))?;
+        match file.persist_noclobber(&path) {
+            Ok(_) => {}
+            // Another process was faster; its token is as good.
+            Err(error) if error.error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(StoreError::io("rename", &path)(error.error)),
+        }
+    }
+}
+
+fn kernel_random(name: &str) -> Result<String, StoreError> {
+    let path = Path::new("/proc/sys/kernel/random").join(name);
+    std::fs::read_to_string(&path).map(|text| text.trim().to_owned()).map_err(StoreError::io("read", &path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_epoch_stays_until_its_token_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = dir.path().join("run");
+        let first = epoch(&run).unwrap();
+        assert_eq!(epoch(&run).unwrap(), first);
+        std::fs::remove_file(run.join("epoch")).unwrap();
+        let second = epoch(&run).unwrap();
+        assert_ne!(second, first);
+        std::fs::write(run.join("epoch"), "damaged").unwrap();
+        assert_ne!(epoch(&run).unwrap(), second);
+        assert_eq!(super::super::list(&run).unwrap(), ["epoch"]);
+    }
+}

@@ -1,0 +1,62 @@
+//! What others kept of a pod that they added: libcni's cache and Multus' scratch file (F13). Read, and removed when done.
+
+use std::path::{Path, PathBuf};
+
+use crate::cni::{ContainerId, IfName};
+use crate::plan::del::Foreign;
+use crate::plan::foreign::{from_cache, from_multus};
+
+use super::{MOST_STATE, Owner, list, read, remove};
+
+/// Attachments of one sandbox that others made, in the order of ADD, and the files that say so.
+#[derive(Debug, Default)]
+pub struct Kept {
+    /// The attachments.
+    pub attachments: Vec<Foreign>,
+    /// Files that are to go once those are deleted: Multus', which no runtime calls any more.
+    pub files: Vec<PathBuf>,
+}
+
+/// What libcni's cache in `cache_dir` (usually `/var/lib/cni`) has of the sandbox's interface `ifname`, for a pod that was
+/// added before meta-cni was the runtime's network. The entries themselves are the runtime's.
+#[must_use]
+pub fn libcni(cache_dir: &Path, id: &ContainerId, ifname: &IfName) -> Kept {
+    let dir = cache_dir.join("results");
+    let ending = format!("-{id}-{ifname}");
+    let names = list(&dir).unwrap_or_default();
+    let entries = names.iter().filter(|name| name.ends_with(&ending)).filter_map(|name| {
+        let bytes = read(&dir.join(name), Owner::Admin, MOST_STATE).ok().flatten()?;
+        from_cache(&bytes, id.as_str()).map(|(foreign, _)| foreign)
+    });
+    Kept { attachments: entries.filter(|foreign| foreign.ifname == *ifname).collect(), files: Vec::new() }
+}
+
+/// What Multus kept of the sandbox in `cni_dir`: the delegates' configurations, and their results from its own cache.
+#[must_use]
+pub fn multus(cni_dir: &Path, id: &ContainerId, primary: &IfName) -> Kept {
+    let scratch = cni_dir.join(id);
+    let Some(bytes) = read(&scratch, Owner::Admin, MOST_STATE).ok().flatten() else { return Kept::default() };
+    let mut kept = Kept { attachments: from_multus(&bytes, primary), files: vec![scratch] };
+    for foreign in &mut kept.attachments {
+        let entry = cni_dir.join("results").join(format!("{}-{id}-{}", foreign.list.name, foreign.ifname));
+        let Some(bytes) = read(&entry, Owner::Admin, MOST_STATE).ok().flatten() else { continue };
+        if let Some((cached, _)) = from_cache(&bytes, id.as_str()) {
+            foreign.result = cached.result;
+            foreign.args = cached.args;
+            foreign.arguments = cached.arguments;
+        }
+        kept.files.push(entry);
+    }
+    kept
+}
+
+impl Kept {
+    /// Removes the files that are to go.
+    pub fn forget(&self) {
+        for file in &self.files {
+            if let Err(error) = remove(file) {
+                tracing::warn!(error = error.story(), "left behind");
+            }
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! Locks: the one place that knows fs2, behind values whose drop releases.
+//!
+//! A sandbox's lock is inherited by everything the plugin starts, so it is held until the last of them died; its content
+//! says whom to end (docs/state.md). Its file is unlinked only while held, so whoever gets it looks whether it is still
+//! the file at that path.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use fs2::FileExt as _;
+
+use crate::cni::{ContainerId, Operation, PluginType};
+use crate::plan::record::ProcessMark;
+
+use super::{Owner, StoreError, make_dir, read};
+
+/// The held lock of a sandbox.
+#[derive(Debug)]
+pub struct SandboxLock {
+    file: File,
+    path: PathBuf,
+    written: AtomicU64,
+}
+
+/// What the content of a lock says of its holder.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Holder {
+    /// The plugin call, and what it does.
+    pub call: Option<(ProcessMark, Operation)>,
+    /// Plugins it started, leaders of their groups.
+    pub runs: Vec<ProcessMark>,
+    /// When a plugin was announced whose process is not known: the holder died in between, or is there right now.
+    pub starting: Option<u64>,
+}
+
+/// Whether the lock was had.
+#[derive(Debug)]
+pub enum Attempt {
+    /// It is ours.
+    Held(SandboxLock),
+    /// Somebody holds it: device and inode of the file, to find out who.
+    Busy(u64, u64),
+}
+
+/// Tries to lock the sandbox, without waiting. The content is emptied and the calling process written in.
+///
+/// # Errors
+/// [`StoreError`] when the file cannot be made, locked or written.
+pub fn try_sandbox(
+    run_dir: &Path,
+    id: &ContainerId,
+    call: ProcessMark,
+    operation: Operation,
+) -> Result<Attempt, StoreError> {
+    let path = path_of(run_dir, id);
+    loop {
+        let file = open(&path)?;
+        match file.try_lock_exclusive() {
+            Ok(()) => {}
+            Err(error) if error.raw_os_error() == fs2::lock_contended_error().raw_os_error() => {
+                let metadata = file.metadata().map_err(StoreError::io("look at", &path))?;
+                return Ok(Attempt::Busy(metadata.dev(), metadata.ino()));
+            }
+            Err(error) => return Err(StoreError::io("lock", &path)(error)),
+        }
+        if !still_at(&file, &path)? {
+            continue;
+        }
+        inherit(&file).map_err(StoreError::io("share", &path))?;
+        file.set_len(0).map_err(StoreError::io("empty", &path))?;
+        let lock = SandboxLock { file, path, written: AtomicU64::new(0) };
+        let line = format!("call {} {} {operation}\n", call.pid, call.seen);
+        lock.append(&line).map_err(StoreError::io("write", &lock.path))?;
+        return Ok(Attempt::Held(lock));
+    }
+}
+
+/// What the lock's content says now; nothing when there is no such file.
+///
+/// # Errors
+/// [`StoreError`] when it is there and cannot be read.
+pub fn holder(run_dir: &Path, id: &ContainerId) -> Result<Holder, StoreError> {
+    Ok(parse(&read(&path_of(run_dir, id), Owner::Us, 64 << 10)?.unwrap_or_default()))
+}
+
+impl SandboxLock {
+    /// Notes that `plugin` is about to be started.
+    ///
+    /// # Errors
+    /// The file system's: without the note nobody could end the plugin, so it must not be started.
+    pub fn note_start(&self, seen: u64, plugin: &PluginType) -> io::Result<()> {
+        self.append(&format!("start {seen} {plugin}\n"))
+    }
+
+    /// Notes that `plugin` runs as `process`.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn note_run(&self, process: ProcessMark, plugin: &PluginType) -> io::Result<()> {
+        self.append(&format!("run {} {} {plugin}\n", process.pid, process.seen))
+    }
+
+    /// Removes the file, held as it is: the next call makes a new one.
+    pub fn unlink(&self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+
+    fn append(&self, line: &str) -> io::Result<()> {
+        let at = self.written.fetch_add(line.len() as u64, Ordering::Relaxed);
+        self.file.write_all_at(line.as_bytes(), at)
+    }
+}
+
+/// Holds a shared lock that says "an ADD is under way" (docs/state.md).
+///
+/// # Errors
+/// [`StoreError`] when the file cannot be made or locked.
+pub fn adding(run_dir: &Path) -> Result<File, StoreError> {
+    let path = run_dir.join("adding");
+    let file = open(&path)?;
+    fs2::FileExt::lock_shared(&file).map_err(StoreError::io("lock", &path))?;
+    Ok(file)
+}
+
+fn path_of(run_dir: &Path, id: &ContainerId) -> PathBuf {
+    run_dir.join("sandboxes").join(format!("{id}.lock"))
+}
+
+fn open(path: &Path) -> Result<File, StoreError> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(nix::libc::O_NOFOLLOW);
+    match options.open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            make_dir(path.parent().unwrap_or(path))?;
+            options.open(path)
+        }
+        opened => opened,
+    }
+    .map_err(StoreError::io("open", path))
+}
+
+/// True if `file` is still what `path` names.
+fn still_at(file: &File, path: &Path) -> Result<bool, StoreError> {
+    let ours = file.metadata().map_err(StoreError::io("look at", path))?;
+    match std::fs::symlink_metadata(path) {
+        Ok(there) => Ok((there.dev(), there.ino()) == (ours.dev(), ours.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(StoreError::io("look at", path)(error)),
+    }
+}
+
+/// Lets what we start inherit the descriptor.
+fn inherit(file: &File) -> io::Result<()> {
+    use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+    fcntl(file, FcntlArg::F_SETFD(FdFlag::empty())).map(drop).map_err(io::Error::from)
+}
+
+/// Total: a line that is not one is left out, and so is the last one without its line feed.
+fn parse(bytes: &[u8]) -> Holder {
+    let mut holder = Holder::default();
+    let text = String::from_utf8_lossy(bytes);
+    for line in text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')) {
+        let words: Vec<&str> = line.split(' ').collect();
+        let number = |at: usize| words.get(at).and_then(|word| word.parse::<u64>().ok());
+        let mark = || {
+            let pid = number(1).and_then(|pid| i32::try_from(pid).ok()).filter(|pid| *pid > 1)?;
+            Some(ProcessMark { pid, seen: number(2)? })
+        };
+        match words.first() {
+            Some(&"call") => {
+                let named = |operation: &Operation| words.get(3) == Some(&operation.as_str());
+                holder.call = mark().zip(Operation::ALL.into_iter().find(named));
+            }
+            Some(&"start") => holder.starting = number(1),
+            Some(&"run") => {
+                holder.starting = None;
+                holder.runs.extend(mark());
+            }
+            _ => {}
+        }
+    }
+    holder
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id() -> ContainerId {
+        ContainerId::new("c1").unwrap()
+    }
+
+    const OURS: ProcessMark = ProcessMark { pid: 42, seen: 7 };
+
+    fn take(run: &Path) -> Attempt {
+        try_sandbox(run, &id(), OURS, Operation::Add).unwrap()
+    }
+
+    #[test]
+    fn f9_a_held_lock_is_busy_and_says_who_holds_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let Attempt::Held(lock) = take(dir.path()) else { panic!("free") };
+        let plugin = PluginType::new("bridge").unwrap();
+        lock.note_start(8, &plugin).unwrap();
+        let starting = Holder { call: Some((OURS, Operation::Add)), runs: vec![], starting: Some(8) };
+        assert_eq!(holder(dir.path(), &id()).unwrap(), starting);
+        let run = ProcessMark { pid: 43, seen: 9 };
+        lock.note_run(run, &plugin).unwrap();
+        assert_eq!(holder(dir.path(), &id()).unwrap(), Holder { runs: vec![run], starting: None, ..starting });
+        assert!(matches!(take(dir.path()), Attempt::Busy(..)));
+        lock.unlink();
+        drop(lock);
+        assert!(matches!(take(dir.path()), Attempt::Held(_)));
+    }
+
+    #[test]
+    fn f9_a_lock_that_was_unlinked_meanwhile_is_another_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let Attempt::Held(first) = take(dir.path()) else { panic!("free") };
+        first.unlink();
+        assert!(matches!(take(dir.path()), Attempt::Held(_)), "the file at the path is free");
+    }
+
+    #[test]
+    fn f9_damaged_content_tells_what_it_can() {
+        for (text, calls, runs) in [
+            ("", 0, 0),
+            ("call 1 2 ADD\n", 0, 0),
+            ("call 42 7 ADD", 0, 0),
+            ("call 42 7 ADD\nrun 43 x\nrun 43 9 b\nrun 4", 1, 1),
+            ("run -1 3 b\nrun 99999999999 3 b\n\u{0}\n", 0, 0),
+        ] {
+            let holder = parse(text.as_bytes());
+            assert_eq!((usize::from(holder.call.is_some()), holder.runs.len()), (calls, runs), "{text:?}");
+        }
+    }
+}

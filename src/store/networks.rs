@@ -1,0 +1,117 @@
+//! Manifests of networks: `<networkDir>/<namespace>/<name>.{json,yaml,yml}`, the first directory that has one wins.
+
+use std::path::{Path, PathBuf};
+
+use crate::npwg::nad::{Format, Nad};
+use crate::npwg::{Namespace, ObjectName};
+
+use super::{MOST_CONFIG, Owner, StoreError, list, read};
+
+/// The endings of a manifest's file, in the order they are looked for.
+const ENDINGS: [&str; 3] = ["json", "yaml", "yml"];
+
+/// A manifest that was found.
+#[derive(Debug)]
+pub struct Found {
+    /// The file.
+    pub path: PathBuf,
+    /// What it says.
+    pub nad: Nad,
+}
+
+/// The manifest of `namespace/name` in the first of `dirs` that has one; `None` when none has.
+///
+/// # Errors
+/// [`StoreError`] when the first one found cannot be read, or is no manifest of that name.
+pub fn find(dirs: &[PathBuf], namespace: &Namespace, name: &ObjectName) -> Result<Option<Found>, StoreError> {
+    for dir in dirs {
+        for ending in ENDINGS {
+            let path = dir.join(namespace).join(format!("{name}.{ending}"));
+            let Some(bytes) = read(&path, Owner::Admin, MOST_CONFIG)? else { continue };
+            let nad = parse(&path, ending, &bytes)?;
+            if nad.name != *name || nad.namespace.as_ref().is_some_and(|other| other != namespace) {
+                let other = nad.namespace.as_ref().unwrap_or(namespace);
+                return Err(StoreError::refused(&path, format!("is the manifest of {other}/{}", nad.name)));
+            }
+            return Ok(Some(Found { path, nad }));
+        }
+    }
+    Ok(None)
+}
+
+fn parse(path: &Path, ending: &str, bytes: &[u8]) -> Result<Nad, StoreError> {
+    let format = Format::of_extension(ending).unwrap_or(Format::Json);
+    Nad::parse(bytes, format).map_err(|error| StoreError::refused(path, format!("is no network manifest: {error}")))
+}
+
+/// Names of networks in `namespace` that are like `name`, the likest first, at most three.
+#[must_use]
+pub fn nearest(dirs: &[PathBuf], namespace: &Namespace, name: &ObjectName) -> Vec<String> {
+    let mut names: Vec<(usize, String)> = dirs
+        .iter()
+        .flat_map(|dir| list(&dir.join(namespace)).unwrap_or_default())
+        .filter_map(|file| {
+            file.rsplit_once('.').filter(|(_, end)| ENDINGS.contains(end)).map(|(stem, _)| stem.to_owned())
+        })
+        .map(|stem| (distance(&stem, name.as_str()), stem))
+        .filter(|(distance, stem)| *distance <= stem.len().max(4) / 2)
+        .collect();
+    names.sort();
+    names.dedup();
+    names.into_iter().take(3).map(|(_, stem)| stem).collect()
+}
+
+/// How many single-byte edits turn `a` into `b` (Levenshtein).
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.bytes().enumerate() {
+            let substituted = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn edits() {
+        for (a, b, edits) in [("", "abc", 3), ("abc", "abc", 0), ("net-a", "neta", 1), ("kitten", "sitting", 3)] {
+            assert_eq!(distance(a, b), edits, "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn the_first_directory_wins_and_like_names_are_offered() {
+        let dir = tempfile::tempdir().unwrap();
+        let dirs: Vec<PathBuf> = ["one", "two"].iter().map(|name| dir.path().join(name)).collect();
+        let manifest = |name: &str, config: &str| {
+            format!(
+                "apiVersion: k8s.cni.cncf.io/v1\nkind: NetworkAttachmentDefinition\nmetadata: {{name: {name}}}\nspec: {{config: '{config}'}}\n"
+            )
+        };
+        for (dir, file, text) in [
+            (&dirs[0], "net-a.yaml", manifest("net-a", "{}")),
+            (&dirs[1], "net-a.yaml", manifest("net-a", "[]")),
+            (&dirs[1], "net-b.yaml", manifest("net-c", "{}")),
+        ] {
+            let path = dir.join("default").join(file);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        let namespace = Namespace::new("default").unwrap();
+        let name = |text: &str| ObjectName::new(text).unwrap();
+        let found = find(&dirs, &namespace, &name("net-a")).unwrap().unwrap();
+        assert_eq!((found.nad.config.as_deref(), found.path), (Some("{}"), dirs[0].join("default/net-a.yaml")));
+        assert!(find(&dirs, &namespace, &name("neta")).unwrap().is_none());
+        assert_eq!(nearest(&dirs, &namespace, &name("neta")), ["net-a", "net-b"]);
+        let error = find(&dirs, &namespace, &name("net-b")).unwrap_err().story();
+        assert!(error.ends_with("is the manifest of default/net-c"), "{error}");
+    }
+}

@@ -1,0 +1,132 @@
+//! Records of attachments: `<stateDir>/attachments/<containerID>/<ifname>.json` (docs/state.md).
+
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::cni::{ContainerId, IfName};
+use crate::plan::record::{Record, RecordError, seal, unseal};
+
+use super::atomic::{Survives, write};
+use super::{MOST_STATE, Owner, StoreError, list, make_dir, read, remove, remove_if_empty};
+
+/// The records under one state directory.
+#[derive(Debug, Clone)]
+pub struct Records {
+    state_dir: PathBuf,
+}
+
+/// What is on disk of one sandbox.
+#[derive(Debug, Default)]
+pub struct Sandboxed {
+    /// Its records.
+    pub records: Vec<Record>,
+    /// Files that are no records, and why.
+    pub damaged: Vec<(PathBuf, String)>,
+}
+
+impl Records {
+    /// The records under `state_dir`.
+    #[must_use]
+    pub fn new(state_dir: &Path) -> Self {
+        Self { state_dir: state_dir.to_owned() }
+    }
+
+    /// Puts `record` in its place.
+    ///
+    /// # Errors
+    /// [`StoreError`]; what was there before is still there then.
+    pub fn put(&self, record: &Record) -> Result<(), StoreError> {
+        let path = self.path(&record.sandbox.container_id, &record.attachment.ifname);
+        let text = seal(record).map_err(|error| StoreError::refused(&path, error.to_string()))?;
+        write(&path, text.as_bytes(), Survives::Process)
+    }
+
+    /// The record of one attachment; `None` when there is none that can be read.
+    ///
+    /// # Errors
+    /// [`StoreError`] when there is something and it cannot be opened.
+    pub fn get(&self, id: &ContainerId, ifname: &IfName) -> Result<Option<Record>, StoreError> {
+        let bytes = read(&self.path(id, ifname), Owner::Us, MOST_STATE)?;
+        Ok(bytes.and_then(|bytes| unseal(&bytes).ok()))
+    }
+
+    /// Everything on disk of one sandbox.
+    ///
+    /// # Errors
+    /// [`StoreError`] when its directory cannot be listed. A file that cannot be read counts as damaged.
+    pub fn of(&self, id: &ContainerId) -> Result<Sandboxed, StoreError> {
+        let dir = self.dir(id);
+        let mut found = Sandboxed::default();
+        for name in list(&dir)? {
+            let path = dir.join(&name);
+            match name.strip_suffix(".json").filter(|_| !name.starts_with('.')) {
+                // A temporary file of a writer that died: nothing that anyone could act on.
+                None => remove(&path)?,
+                Some(stem) => match parse(&path, id, stem) {
+                    Ok(Some(record)) => found.records.push(record),
+                    Ok(None) => {}
+                    Err(why) => found.damaged.push((path, why)),
+                },
+            }
+        }
+        Ok(found)
+    }
+
+    /// The sandboxes that have a directory here.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the directory cannot be listed.
+    pub fn sandboxes(&self) -> Result<Vec<ContainerId>, StoreError> {
+        let names = list(&self.state_dir.join("attachments"))?;
+        Ok(names.into_iter().filter_map(|name| ContainerId::new(name).ok()).collect())
+    }
+
+    /// Removes the record of one attachment, and the sandbox's directory with the last.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it is there and cannot be removed.
+    pub fn remove(&self, id: &ContainerId, ifname: &IfName) -> Result<(), StoreError> {
+        remove(&self.path(id, ifname))?;
+        remove_if_empty(&self.dir(id));
+        Ok(())
+    }
+
+    /// Moves a damaged file of the sandbox out of the way, where a person can look at it; gives the new place.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it cannot be moved.
+    pub fn quarantine(&self, id: &ContainerId, path: &Path) -> Result<PathBuf, StoreError> {
+        let dir = self.state_dir.join("quarantine");
+        make_dir(&dir)?;
+        let time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
+        let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("record");
+        let target = dir.join(format!("{id}.{stem}.{time}"));
+        std::fs::rename(path, &target).map_err(StoreError::io("move", path))?;
+        remove_if_empty(&self.dir(id));
+        Ok(target)
+    }
+
+    fn dir(&self, id: &ContainerId) -> PathBuf {
+        self.state_dir.join("attachments").join(id)
+    }
+
+    fn path(&self, id: &ContainerId, ifname: &IfName) -> PathBuf {
+        self.dir(id).join(format!("{ifname}.json"))
+    }
+}
+
+fn parse(path: &Path, id: &ContainerId, stem: &str) -> Result<Option<Record>, String> {
+    let Some(bytes) = read(path, Owner::Us, MOST_STATE).map_err(|error| error.story())? else { return Ok(None) };
+    let record: Record = unseal(&bytes).map_err(|error| story(&error))?;
+    if record.sandbox.container_id != *id || record.attachment.ifname.as_str() != stem {
+        return Err("is the record of another attachment".to_owned());
+    }
+    Ok(Some(record))
+}
+
+fn story(error: &RecordError) -> String {
+    match error {
+        RecordError::Envelope(source) | RecordError::Content(source) => format!("{error}: {source}"),
+        _ => error.to_string(),
+    }
+}
