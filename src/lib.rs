@@ -11,5 +11,11 @@ pub mod plan;
 pub mod exec;
 pub mod netns;
 pub mod store;
+pub mod watch;
+
+pub mod gather;
+
+pub mod cli;
+pub mod plugin;
 
 pub mod telemetry;

@@ -1,2 +1,26 @@
 //! The plugin when a runtime calls (`CNI_COMMAND` is set), the operator's command line otherwise.
-fn main() {}
+#![expect(clippy::disallowed_methods, reason = "the program's edge: environment, stdin, stdout, exit code")]
+
+use std::io::{Read as _, Write as _};
+use std::process::ExitCode;
+
+use meta_cni::{cli, plugin};
+
+fn main() -> ExitCode {
+    if std::env::var_os("CNI_COMMAND").is_none() {
+        return cli::main(std::env::args_os()).into();
+    }
+    std::panic::set_hook(Box::new(|panic| {
+        let _ = std::io::stdout().write_all(plugin::defect(&panic.to_string()).as_bytes());
+        std::process::exit(1);
+    }));
+    let variable = |key: &str| std::env::var_os(key).map(|value| value.to_string_lossy().into_owned());
+    let mut stdin = Vec::new();
+    // A stdin that cannot be read is an empty one, which is refused as such.
+    let _ = std::io::stdin().take(plugin::MOST_STDIN).read_to_end(&mut stdin);
+    let answer = plugin::run(&variable, stdin);
+    match std::io::stdout().write_all(answer.stdout.as_bytes()) {
+        Ok(()) if answer.success => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    }
+}

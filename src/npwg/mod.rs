@@ -11,15 +11,13 @@ pub mod error;
 mod json;
 pub mod manifest;
 pub mod nad;
-
 pub mod names;
 pub mod pod;
 pub mod selection;
 pub mod status;
-
 pub mod values;
 
-pub use error::{Problem, SelectionError, Warning};
+pub use error::{MOST_ELEMENTS, Problem, SelectionError, Warning};
 pub use manifest::{Format, ManifestError};
 pub use nad::Nad;
 pub use names::{Namespace, ObjectName};

@@ -41,7 +41,8 @@ impl Nad {
         let resource_name =
             manifest.annotation(RESOURCE_NAME_ANNOTATION)?.map(str::trim).filter(|name| !name.is_empty());
         let resource_name = resource_name.map(resource).transpose()?;
-        Ok(Self { namespace: manifest.namespace, name: manifest.name, config, resource_name })
+        let name = manifest.name.ok_or(ManifestError::Missing { key: "metadata.name" })?;
+        Ok(Self { namespace: manifest.namespace, name, config, resource_name })
     }
 }
 

@@ -1,20 +1,19 @@
-//! The parts of a pod's manifest that decide its networks: its name and the annotations that ask for them.
+//! The parts of a pod's manifest that decide its networks: its name and its annotations.
+
+use std::collections::BTreeMap;
 
 use super::manifest::{Format, Manifest, ManifestError};
 use super::names::{Namespace, ObjectName};
-use super::{DEFAULT_NETWORK_ANNOTATION, NETWORKS_ANNOTATION};
 
 /// A pod, as far as networks are concerned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pod {
     /// Its namespace, when the manifest gives one.
     pub namespace: Option<Namespace>,
-    /// Its name.
-    pub name: ObjectName,
-    /// Its annotation [`NETWORKS_ANNOTATION`], not parsed.
-    pub networks: Option<String>,
-    /// Its annotation [`DEFAULT_NETWORK_ANNOTATION`], not parsed.
-    pub default_network: Option<String>,
+    /// Its name, when the manifest gives one: the API server makes one from `generateName`.
+    pub name: Option<ObjectName>,
+    /// Its annotations, those of others too: a runtime hands all of them over.
+    pub annotations: BTreeMap<String, String>,
 }
 
 impl Pod {
@@ -24,13 +23,7 @@ impl Pod {
     /// [`ManifestError`] with the first thing that is wrong.
     pub fn parse(bytes: &[u8], format: Format) -> Result<Self, ManifestError> {
         let manifest = Manifest::parse(bytes, format, "v1", "Pod")?;
-        let annotation = |name| Ok(manifest.annotation(name)?.map(str::to_owned));
-        Ok(Self {
-            networks: annotation(NETWORKS_ANNOTATION)?,
-            default_network: annotation(DEFAULT_NETWORK_ANNOTATION)?,
-            namespace: manifest.namespace,
-            name: manifest.name,
-        })
+        Ok(Self { annotations: manifest.annotations()?, namespace: manifest.namespace, name: manifest.name })
     }
 }
 
@@ -57,15 +50,16 @@ spec:
     image: pause
     ports: [{containerPort: 8080}]
 "#;
-        let pod = Pod {
-            namespace: Some(Namespace::new("shop").unwrap()),
-            name: ObjectName::new("web-0").unwrap(),
-            networks: Some("[{\"name\": \"a\"}]\n".to_owned()),
-            default_network: Some("ns/b".to_owned()),
-        };
-        assert_eq!(Pod::parse(manifest.as_bytes(), Format::Yaml).unwrap(), pod);
-        let bare = Pod::parse(br#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"a"}}"#, Format::Json).unwrap();
-        assert_eq!((bare.namespace, bare.networks, bare.default_network), (None, None, None));
+        let pod = Pod::parse(manifest.as_bytes(), Format::Yaml).unwrap();
+        assert_eq!(pod.namespace, Some(Namespace::new("shop").unwrap()));
+        assert_eq!(pod.name, Some(ObjectName::new("web-0").unwrap()));
+        let annotations: Vec<_> = pod.annotations.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        let expected =
+            [("k8s.v1.cni.cncf.io/networks", "[{\"name\": \"a\"}]\n"), ("v1.multus-cni.io/default-network", "ns/b")];
+        assert_eq!(annotations, expected);
+        let bare = r#"{"apiVersion":"v1","kind":"Pod","metadata":{"generateName":"a-","annotations":null}}"#;
+        let bare = Pod::parse(bare.as_bytes(), Format::Json).unwrap();
+        assert_eq!(bare, Pod { namespace: None, name: None, annotations: BTreeMap::new() });
     }
 
     #[test]

@@ -103,6 +103,12 @@ impl SandboxLock {
         self.append(&format!("run {} {} {plugin}\n", process.pid, process.seen))
     }
 
+    /// True if the file at the path is still this one: nobody took it away.
+    #[must_use]
+    pub fn is_current(&self) -> bool {
+        still_at(&self.file, &self.path).unwrap_or(true)
+    }
+
     /// Removes the file, held as it is: the next call makes a new one.
     pub fn unlink(&self) {
         let _ = std::fs::remove_file(&self.path);

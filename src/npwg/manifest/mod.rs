@@ -109,11 +109,13 @@ pub(super) enum Node {
     Object(BTreeMap<String, Node>),
 }
 
-/// A manifest of the right kind, with the name that every object has.
+const ANNOTATIONS: &str = "metadata.annotations";
+
+/// A manifest of the right kind. One for an object yet to be created may have no name.
 pub(super) struct Manifest {
     root: Node,
     pub(super) namespace: Option<Namespace>,
-    pub(super) name: ObjectName,
+    pub(super) name: Option<ObjectName>,
 }
 
 impl Manifest {
@@ -137,7 +139,7 @@ impl Manifest {
         root.expect("apiVersion", api_version)?;
         root.expect("kind", kind)?;
         let key = "metadata.name";
-        let name = ObjectName::new(root.text(key)?.ok_or(ManifestError::Missing { key })?);
+        let name = root.text(key)?.map(ObjectName::new).transpose();
         let name = name.map_err(|error| ManifestError::Name { key, error })?;
         let key = "metadata.namespace";
         let namespace = root.text(key)?.filter(|text| !text.is_empty()).map(Namespace::new).transpose();
@@ -152,10 +154,19 @@ impl Manifest {
 
     /// The annotation `name`, `None` when it is missing or null.
     pub(super) fn annotation(&self, name: &str) -> Result<Option<&str>, ManifestError> {
-        let keys = "metadata.annotations";
-        match self.root.at(keys)? {
+        match self.root.at(ANNOTATIONS)? {
             None => Ok(None),
-            Some(annotations) => annotations.member(keys, name)?.map(|value| value.as_text(name)).transpose(),
+            Some(annotations) => annotations.member(ANNOTATIONS, name)?.map(|value| value.as_text(name)).transpose(),
+        }
+    }
+
+    /// All annotations.
+    pub(super) fn annotations(&self) -> Result<BTreeMap<String, String>, ManifestError> {
+        let annotation = |(name, value): (&String, &Node)| Ok((name.clone(), value.as_text(name)?.to_owned()));
+        match self.root.at(ANNOTATIONS)? {
+            None => Ok(BTreeMap::new()),
+            Some(Node::Object(annotations)) => annotations.iter().map(annotation).collect(),
+            Some(other) => Err(other.wrong_type(ANNOTATIONS, Kind::Object)),
         }
     }
 }

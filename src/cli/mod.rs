@@ -1,0 +1,160 @@
+//! The operator's command line: `plan`, `status`. It reads configuration and state with the plugin's own code, so what it
+//! shows is what the plugin does.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "the command line talks to people")]
+
+mod plan;
+mod status;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::MasterConfig;
+use crate::store::{MOST_CONFIG, Owner, read};
+
+/// Where the master config is when nobody says.
+const DEFAULT_CONFIG: &str = "/etc/cni/net.d/00-meta-cni.conflist";
+
+/// Where records are when neither `--state-dir` nor a master config says.
+const DEFAULT_STATE_DIR: &str = "/var/lib/cni/meta-cni";
+
+/// How a command ended (house rule: the same codes for every command).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// Clean, or done.
+    Clean = 0,
+    /// There is something to see to.
+    Findings = 1,
+    /// The command line was wrong.
+    Usage = 2,
+    /// What was to be looked at could not be.
+    CouldNotLook = 3,
+    /// Refused, or not wholly done.
+    Refused = 4,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+#[derive(Parser)]
+#[command(
+    name = "meta-cni",
+    version,
+    about = "A CNI meta-plugin: the cluster's primary network and every network a pod asks for.
+Run by a container runtime (CNI_COMMAND is set) it is a CNI plugin; run by hand it shows what that plugin would do and did."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Shows which plugins would be called for a pod, with which names, configuration and arguments; runs nothing.
+    Plan(plan::PlanArgs),
+    /// Shows the attachments of a sandbox and its network status, from the records on this node.
+    Status(status::StatusArgs),
+}
+
+/// What every command takes.
+#[derive(Args)]
+struct Common {
+    /// The master config (a conflist or a single configuration) [default: /etc/cni/net.d/00-meta-cni.conflist].
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where records are [default: "stateDir" of the master config].
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+    /// Where locks are [default: "runDir" of the master config].
+    #[arg(long, value_name = "DIR")]
+    run_dir: Option<PathBuf>,
+    /// Searched for plugins before anything else; may be given more than once.
+    #[arg(long, value_name = "DIR")]
+    bin_dir: Vec<PathBuf>,
+}
+
+/// How a command prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Output {
+    Human,
+    Json,
+}
+
+/// Why a command could not do its work.
+struct Problem {
+    exit: Exit,
+    what: String,
+}
+
+impl Problem {
+    fn could_not_look(what: impl Into<String>) -> Self {
+        Self { exit: Exit::CouldNotLook, what: what.into() }
+    }
+}
+
+/// Runs the command in `args`.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> Exit {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are no errors; clap knows which stream each belongs to.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage } else { Exit::Clean };
+        }
+    };
+    let done = match cli.command {
+        Command::Plan(args) => plan::run(&args),
+        Command::Status(args) => status::run(&args),
+    };
+    match done {
+        Ok((text, exit)) => {
+            print!("{text}");
+            exit
+        }
+        Err(problem) => {
+            eprintln!("meta-cni: {}", problem.what);
+            problem.exit
+        }
+    }
+}
+
+impl Common {
+    /// The master config, with what the command line says over it.
+    fn master(&self) -> Result<MasterConfig, Problem> {
+        let path = self.config.as_deref().unwrap_or(Path::new(DEFAULT_CONFIG));
+        let bytes = bytes_of(path)?;
+        let mut config = MasterConfig::from_file(&bytes).map_err(|error| Problem {
+            exit: Exit::Findings,
+            what: format!("{}: {}", path.display(), crate::cni::CniError::from(error).msg),
+        })?;
+        if let Some(dir) = &self.state_dir {
+            config.state_dir.clone_from(dir);
+        }
+        if let Some(dir) = &self.run_dir {
+            config.run_dir.clone_from(dir);
+        }
+        Ok(config)
+    }
+
+    /// Where records are.
+    fn records_in(&self) -> Result<PathBuf, Problem> {
+        match (&self.state_dir, &self.config) {
+            (Some(dir), _) => Ok(dir.clone()),
+            (None, Some(_)) => Ok(self.master()?.state_dir),
+            (None, None) => Ok(self.master().map_or_else(|_| DEFAULT_STATE_DIR.into(), |config| config.state_dir)),
+        }
+    }
+}
+
+fn bytes_of(path: &Path) -> Result<Vec<u8>, Problem> {
+    match read(path, Owner::Admin, MOST_CONFIG) {
+        Ok(Some(bytes)) => Ok(bytes),
+        Ok(None) => Err(Problem::could_not_look(format!("{} does not exist", path.display()))),
+        Err(error) => Err(Problem::could_not_look(error.story())),
+    }
+}

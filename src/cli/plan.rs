@@ -1,0 +1,120 @@
+//! `meta-cni plan`: an ADD without its act (G2). What it prints is what the plugin would run, byte for byte.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::cni::raw::value_of;
+use crate::cni::{CniArgs, CniError, ContainerId, IfName, Object, Operation, SearchPath};
+use crate::config::{MasterConfig, Span};
+use crate::gather::{Resolver, after, annotations, binaries, search_path, wanted_networks};
+use crate::npwg::{Format, Namespace, ObjectName, Pod};
+use crate::plan::add::{Inputs, plan};
+use crate::plan::chain::process;
+use crate::plan::{Plan, Pod as PlannedPod, Sandbox};
+
+use super::{Common, Exit, Output, Problem, bytes_of};
+
+#[derive(Args)]
+pub(super) struct PlanArgs {
+    #[command(flatten)]
+    common: Common,
+    /// The pod: a manifest in YAML or JSON.
+    #[arg(long, value_name = "FILE")]
+    pod: PathBuf,
+    /// Searched for networks instead of "networkDirs" of the master config; may be given more than once.
+    #[arg(long, value_name = "DIR")]
+    networks: Vec<PathBuf>,
+    /// CNI_IFNAME of the runtime's call.
+    #[arg(long, value_name = "NAME", default_value = "eth0")]
+    ifname: String,
+    /// How to print.
+    #[arg(long, value_enum, default_value = "human")]
+    output: Output,
+}
+
+/// Plans and prints.
+pub(super) fn run(args: &PlanArgs) -> Result<(String, Exit), Problem> {
+    let mut config = args.common.master()?;
+    if !args.networks.is_empty() {
+        config.network_dirs = args.networks.iter().map(|dir| absolute(dir)).collect::<Result<_, _>>()?;
+    }
+    config.add_budget = Span(Duration::ZERO);
+    let pod = pod(&args.pod)?;
+    let plan = planned(args, config, &pod).map_err(|error| Problem { exit: Exit::Findings, what: error.msg })?;
+    let text = match args.output {
+        Output::Json => serde_json::to_string_pretty(&plan).unwrap_or_default() + "\n",
+        Output::Human => human(&plan),
+    };
+    Ok((text, Exit::Clean))
+}
+
+fn pod(path: &Path) -> Result<Pod, Problem> {
+    let format = path.extension().and_then(|extension| Format::of_extension(extension.to_str()?));
+    Pod::parse(&bytes_of(path)?, format.unwrap_or(Format::Yaml))
+        .map_err(|error| Problem { exit: Exit::Findings, what: format!("{}: {error}", path.display()) })
+}
+
+/// Gather and plan, as an ADD does them.
+fn planned(args: &PlanArgs, mut config: MasterConfig, pod: &Pod) -> Result<Plan, CniError> {
+    let refused = |error: crate::cni::names::NameError| CniError::new(crate::cni::Code::ENVIRONMENT, error.to_string());
+    let mut given = Object::default();
+    given.set(annotations::CAPABILITY, value_of(&pod.annotations));
+    config.runtime_config = given;
+    let namespace = pod.namespace.as_ref().map_or("default", Namespace::as_str);
+    let name = pod.name.as_ref().map_or("pod", ObjectName::as_str);
+    let cni_args = CniArgs::parse(&format!(
+        "IgnoreUnknown=1;K8S_POD_NAMESPACE={namespace};K8S_POD_NAME={name};K8S_POD_INFRA_CONTAINER_ID=planned"
+    ))
+    .map_err(|pair| CniError::new(crate::cni::Code::ENVIRONMENT, format!("{pair:?} is not KEY=VALUE")))?;
+    let path = args.common.bin_dir.iter().fold(SearchPath::default(), |path, dir| path.and(dir));
+    let path = search_path(path, &config);
+    let asked = annotations::asked(&config, &cni_args)?;
+    let networks = wanted_networks(&Resolver::looking(&config), asked, after(config.add_budget))?;
+    let binaries = binaries(networks.iter().map(|wanted| &wanted.network.list), &path);
+    plan(Inputs {
+        sandbox: Sandbox {
+            container_id: ContainerId::new("planned").map_err(refused)?,
+            netns: "/run/netns/planned".into(),
+            pod: PlannedPod::of(&cni_args),
+        },
+        request: IfName::new(args.ifname.as_str()).map_err(refused)?,
+        args: &cni_args,
+        path: &path,
+        runtime_config: &config.runtime_config,
+        networks,
+        taken: &BTreeSet::new(),
+        binaries: &binaries,
+    })
+}
+
+fn human(plan: &Plan) -> String {
+    let mut text = String::new();
+    for attachment in &plan.attachments {
+        let role = format!("{:?}", attachment.role).to_lowercase();
+        let _ = writeln!(
+            text,
+            "{}: network {:?} ({role}), CNI {}",
+            attachment.ifname, attachment.network, attachment.cni_version
+        );
+        for index in 0..attachment.calls.len() {
+            let Some(process) = process(Operation::Add, &plan.sandbox, attachment, index, None) else { continue };
+            let _ = writeln!(text, "  {}", process.binary.display());
+            for (key, value) in &process.env {
+                if let Some(value) = value.as_ref().filter(|value| !value.is_empty()) {
+                    let _ = writeln!(text, "    {key}={value}");
+                }
+            }
+            let note = if index > 0 { "  (with prevResult of the plugin before)" } else { "" };
+            let _ = writeln!(text, "    stdin {}{note}", process.stdin);
+        }
+    }
+    text
+}
+
+fn absolute(dir: &Path) -> Result<PathBuf, Problem> {
+    std::path::absolute(dir).map_err(|error| Problem::could_not_look(format!("{}: {error}", dir.display())))
+}

@@ -1,0 +1,98 @@
+//! `meta-cni status --container ID`: the attachments of a sandbox, and its network status exactly as the annotation
+//! carries it. From the records alone.
+
+use std::fmt::Write as _;
+
+use clap::Args;
+
+use crate::cni::{CniResult, ContainerId};
+use crate::npwg::status::{Entry, annotation, status};
+use crate::plan::record::{Record, State};
+use crate::store::records::Records;
+
+use super::{Common, Exit, Output, Problem};
+
+#[derive(Args)]
+pub(super) struct StatusArgs {
+    #[command(flatten)]
+    common: Common,
+    /// The sandbox: its container ID, as the runtime knows it.
+    #[arg(long, value_name = "ID")]
+    container: String,
+    /// How to print; json is the network status annotation.
+    #[arg(long, value_enum, default_value = "human")]
+    output: Output,
+}
+
+/// Reads and prints.
+pub(super) fn run(args: &StatusArgs) -> Result<(String, Exit), Problem> {
+    let id = ContainerId::new(args.container.as_str())
+        .map_err(|error| Problem { exit: Exit::Usage, what: format!("--container: {error}") })?;
+    let state_dir = args.common.records_in()?;
+    let found = Records::new(&state_dir).of(&id).map_err(|error| Problem::could_not_look(error.story()))?;
+    let mut records = found.records;
+    if records.is_empty() && found.damaged.is_empty() {
+        let what = format!("no attachment of {id} is recorded in {}", state_dir.display());
+        return Err(Problem { exit: Exit::CouldNotLook, what });
+    }
+    records.sort_by(|a, b| (&a.request, a.attachment.ordinal).cmp(&(&b.request, b.attachment.ordinal)));
+    let whole = found.damaged.is_empty() && records.iter().all(|record| record.state == State::Attached);
+    let text = match args.output {
+        Output::Json => json(&records) + "\n",
+        Output::Human => {
+            let mut text = human(&records);
+            for (path, why) in &found.damaged {
+                let _ = writeln!(text, "damaged: {} {why}", path.display());
+            }
+            text
+        }
+    };
+    Ok((text, if whole { Exit::Clean } else { Exit::Findings }))
+}
+
+fn json(records: &[Record]) -> String {
+    let attached: Vec<&Record> = records.iter().filter(|record| record.state == State::Attached).collect();
+    let results: Vec<Option<CniResult>> = attached.iter().map(|record| result(record)).collect();
+    let entries: Vec<Entry<'_>> = attached
+        .iter()
+        .zip(&results)
+        .map(|(record, result)| Entry {
+            network: &record.attachment.network,
+            ifname: record.attachment.ifname.as_str(),
+            result: result.as_ref(),
+            is_default: false,
+            device_info: None,
+        })
+        .collect();
+    annotation(&status(&entries))
+}
+
+fn human(records: &[Record]) -> String {
+    let mut text = String::new();
+    if let Some(record) = records.first() {
+        let pod = record.sandbox.pod.as_ref().map(|pod| format!(", pod {}/{}", pod.namespace, pod.name));
+        let netns = record.sandbox.netns.display();
+        let _ = writeln!(text, "sandbox {}{}, netns {netns}", record.sandbox.container_id, pod.unwrap_or_default());
+    }
+    for record in records {
+        let attachment = &record.attachment;
+        let ips: Vec<String> = result(record).unwrap_or_default().ips.into_iter().map(|ip| ip.address).collect();
+        let plugins: Vec<&str> = attachment.calls.iter().map(|call| call.plugin.as_str()).collect();
+        let state = format!("{:?}", record.state).to_lowercase();
+        let _ = writeln!(
+            text,
+            "  {:<15} {:<9} {} ({}) {}",
+            attachment.ifname.as_str(),
+            state,
+            attachment.network,
+            plugins.join(", "),
+            ips.join(" ")
+        );
+    }
+    text
+}
+
+fn result(record: &Record) -> Option<CniResult> {
+    let text = record.result.as_ref()?;
+    CniResult::parse(text.get().as_bytes(), record.attachment.cni_version).ok().map(|(result, _)| result)
+}

@@ -1,0 +1,297 @@
+//! The primary network: found, waited for when it is absent, and remembered for when its file is torn (D4, D8).
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::cni::{CniError, Code, NetworkConfigList};
+use crate::config::MasterConfig;
+use crate::config::duration::Span;
+use crate::npwg::{Namespace, ObjectName};
+use crate::plan::Deadline;
+use crate::plan::add::Network;
+use crate::plan::primary::{choose, guard};
+use crate::profile::Profiles;
+use crate::store::confdir::{by_name, candidates, file};
+use crate::store::primary::{keep, last_good};
+use crate::store::profiles::profiles;
+use crate::store::{exists, is_dir};
+use crate::watch;
+
+/// How long a file that cannot be used is looked at again before the last good one is taken: a writer may be at it.
+const TORN: Duration = Duration::from_millis(50);
+
+/// Finds networks by the master config.
+pub struct Resolver<'a> {
+    pub(super) config: &'a MasterConfig,
+    pub(super) profiles: Profiles,
+    /// Whether a primary that was found is kept as the last good one.
+    pub(super) keeps: bool,
+}
+
+/// What a look at the primary's place gave.
+enum Look {
+    Found(Box<Found>),
+    /// Something is there that cannot be used, as it is now.
+    Unusable(String),
+    Absent(String),
+    /// What is there must never be used.
+    Refused(CniError),
+}
+
+struct Found {
+    text: String,
+    list: NetworkConfigList,
+    file_name: Option<String>,
+    display: Option<String>,
+}
+
+impl<'a> Resolver<'a> {
+    /// A resolver with the node's profiles.
+    #[must_use]
+    pub fn new(config: &'a MasterConfig) -> Self {
+        Self { config, profiles: profiles(&config.delegate_profiles_dir), keeps: true }
+    }
+
+    /// A resolver that writes nothing.
+    #[must_use]
+    pub fn looking(config: &'a MasterConfig) -> Self {
+        Self { keeps: false, ..Self::new(config) }
+    }
+
+    /// The primary network, waited for until `deadline`.
+    ///
+    /// # Errors
+    /// Code 11 when it is not there by then, 7 when what is there would run meta-cni from meta-cni.
+    pub fn primary(&self, deadline: Instant) -> Result<Network, CniError> {
+        let source = self.source();
+        let first = self.look();
+        if let Look::Unusable(_) = first {
+            let torn = deadline.min(soon());
+            let again = watch::until(&self.places(), torn, || match self.look() {
+                Look::Found(found) => Some(found),
+                _ => None,
+            });
+            if let Some(found) = again {
+                return Ok(self.taken(&source, *found));
+            }
+            if let Some(network) = self.last_good(&source) {
+                return Ok(network);
+            }
+        }
+        match first {
+            Look::Found(found) => return Ok(self.taken(&source, *found)),
+            Look::Refused(error) => return Err(error),
+            Look::Unusable(why) | Look::Absent(why) => tracing::warn!(source, "waiting for the primary: {why}"),
+        }
+        let mut last = String::new();
+        let answer = watch::until(&self.places(), deadline, || match self.look() {
+            Look::Found(found) => Some(Ok(found)),
+            Look::Refused(error) => Some(Err(error)),
+            Look::Unusable(why) | Look::Absent(why) => {
+                last = why;
+                None
+            }
+        });
+        match answer {
+            Some(found) => Ok(self.taken(&source, *found?)),
+            None => Err(not_there(&source, &last)),
+        }
+    }
+
+    /// The primary network as it is now, or the last good one: for operations that must not wait.
+    ///
+    /// # Errors
+    /// As [`Self::primary`].
+    pub fn primary_now(&self) -> Result<Network, CniError> {
+        let source = self.source();
+        match self.look() {
+            Look::Found(found) => Ok(self.taken(&source, *found)),
+            Look::Refused(error) => Err(error),
+            Look::Unusable(why) => self.last_good(&source).ok_or_else(|| not_there(&source, &why)),
+            Look::Absent(why) => Err(not_there(&source, &why)),
+        }
+    }
+
+    /// Waits for `readinessindicatorfile` until `deadline`.
+    ///
+    /// # Errors
+    /// Code 11 when it is not there by then.
+    pub fn ready(&self, deadline: Instant) -> Result<(), CniError> {
+        let Some(path) = &self.config.readiness_indicator_file else { return Ok(()) };
+        let question = || exists(path).then_some(());
+        question().or_else(|| watch::until(std::slice::from_ref(path), deadline, question)).ok_or_else(|| {
+            CniError::new(Code::TRY_AGAIN, format!("\"readinessindicatorfile\" {} is not there yet", path.display()))
+        })
+    }
+
+    fn source(&self) -> String {
+        self.config.cluster_network.clone().unwrap_or_else(|| "delegates".to_owned())
+    }
+
+    /// What to watch while the primary is not there.
+    fn places(&self) -> Vec<PathBuf> {
+        match &self.config.cluster_network {
+            Some(name) if name.contains('/') => vec![PathBuf::from(name)],
+            _ => {
+                let mut places = vec![self.config.conf_dir.clone()];
+                places.extend(self.config.network_dirs.iter().map(|dir| dir.join(&self.config.multus_namespace)));
+                places
+            }
+        }
+    }
+
+    fn look(&self) -> Look {
+        match &self.config.cluster_network {
+            None => self.inline(),
+            Some(name) if name.contains('/') => self.at(Path::new(name)),
+            Some(name) => self.named(name),
+        }
+    }
+
+    fn inline(&self) -> Look {
+        let Some(object) = self.config.delegates.first() else { return Look::Absent("no delegates".to_owned()) };
+        match parsed(object.to_text().as_bytes(), None) {
+            Ok(list) => Look::found(object.to_text(), list, None, None),
+            Err(error) => Look::Refused(error.in_context("master config: \"delegates\"")),
+        }
+    }
+
+    fn at(&self, path: &Path) -> Look {
+        if is_dir(path) {
+            return self.in_directory(path);
+        }
+        let bytes = match file(path) {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => return Look::Absent("it does not exist".to_owned()),
+            Err(error) => return Look::Unusable(error.story()),
+        };
+        if let Err(error) = guard(&bytes) {
+            return Look::Refused(error.in_context(&path.display().to_string()));
+        }
+        match NetworkConfigList::parse(&bytes, None) {
+            Ok(list) => Look::found(String::from_utf8_lossy(&bytes).into_owned(), list, file_name(path), None),
+            Err(error) => Look::Unusable(error.story()),
+        }
+    }
+
+    fn in_directory(&self, dir: &Path) -> Look {
+        let candidates = match candidates(dir) {
+            Ok(candidates) => candidates,
+            Err(error) => return Look::Unusable(error.story()),
+        };
+        let texts: Vec<(String, Option<Vec<u8>>)> =
+            candidates.iter().map(|one| (one.file_name.clone(), one.content.as_ref().ok().cloned())).collect();
+        let choice = choose(candidates, &self.profiles);
+        let verdicts: Vec<String> = choice
+            .verdicts
+            .iter()
+            .filter_map(|verdict| Some(format!("{}: {}", verdict.file_name, verdict.rejected.as_ref()?)))
+            .collect();
+        match choice.primary {
+            Some((name, list)) => {
+                let bytes = texts.into_iter().find(|(file, _)| *file == name).and_then(|(_, bytes)| bytes);
+                let text = String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned();
+                tracing::debug!(file = name, others = verdicts.join("; "), "primary chosen");
+                Look::found(text, list, Some(name), None)
+            }
+            None if choice.unusable => Look::Unusable(verdicts.join("; ")),
+            None if verdicts.is_empty() => Look::Absent("the directory holds no configuration".to_owned()),
+            None => Look::Absent(format!("no file of the directory can be the primary: {}", verdicts.join("; "))),
+        }
+    }
+
+    fn named(&self, name: &str) -> Look {
+        if let (Ok(namespace), Ok(object)) =
+            (Namespace::new(self.config.multus_namespace.as_str()), ObjectName::new(name))
+        {
+            match self.manifest(&namespace, &object) {
+                Ok(Some((text, list))) => return Look::found(text, list, None, Some(format!("{namespace}/{object}"))),
+                Ok(None) => {}
+                Err(error) => return Look::Refused(error),
+            }
+        }
+        match by_name(&self.config.conf_dir, name) {
+            Ok((Some(found), _)) => match guard(&found.bytes) {
+                Ok(()) => {
+                    let text = String::from_utf8_lossy(&found.bytes).into_owned();
+                    Look::found(text, found.list, file_name(&found.path), None)
+                }
+                Err(error) => Look::Refused(error.in_context(&found.path.display().to_string())),
+            },
+            Ok((None, passed_over)) if passed_over.is_empty() => {
+                let places = format!(
+                    "no network {}/{name}, and no configuration of that name in {}",
+                    self.config.multus_namespace,
+                    self.config.conf_dir.display()
+                );
+                Look::Absent(places)
+            }
+            Ok((None, passed_over)) => Look::Unusable(passed_over.join("; ")),
+            Err(error) => Look::Unusable(error.story()),
+        }
+    }
+
+    fn taken(&self, source: &str, found: Found) -> Network {
+        if self.keeps
+            && self.config.cluster_network.is_some()
+            && let Err(error) = keep(&self.config.state_dir, source, &found.text)
+        {
+            tracing::warn!(error = error.story(), "the last good primary is not kept");
+        }
+        self.network(found.display, found.list, found.file_name.as_deref())
+    }
+
+    fn last_good(&self, source: &str) -> Option<Network> {
+        let text = last_good(&self.config.state_dir, source)?;
+        let list = parsed(text.as_bytes(), None).ok()?;
+        tracing::warn!(source, "the primary's configuration cannot be used; the last good one is");
+        Some(self.network(None, list, None))
+    }
+
+    /// A network as plans take it, with what its profile says.
+    pub(super) fn network(&self, display: Option<String>, list: NetworkConfigList, file_name: Option<&str>) -> Network {
+        let deadline = self.profiles.of(&list, file_name).map(|profile| profile.deadline).unwrap_or_default();
+        Network {
+            display: display.unwrap_or_else(|| list.name.to_string()),
+            list,
+            deadline: Deadline { add: deadline.add_attempt_s, del: deadline.del_attempt_s },
+        }
+    }
+}
+
+impl Look {
+    fn found(text: String, list: NetworkConfigList, file_name: Option<String>, display: Option<String>) -> Self {
+        Self::Found(Box::new(Found { text, list, file_name, display }))
+    }
+}
+
+/// The configuration `bytes`, if it does not lead back to us.
+pub(super) fn parsed(bytes: &[u8], default_name: Option<&str>) -> Result<NetworkConfigList, CniError> {
+    let list = NetworkConfigList::parse(bytes, default_name)
+        .map_err(|error| CniError::new(Code::INVALID_CONFIG, error.story()))?;
+    guard(bytes)?;
+    Ok(list)
+}
+
+fn not_there(source: &str, why: &str) -> CniError {
+    let msg = format!("the primary network is not ready: {source}: {why}; the cluster's CNI writes it when it is up");
+    CniError::new(Code::TRY_AGAIN, msg)
+}
+
+fn file_name(path: &Path) -> Option<String> {
+    path.file_name().and_then(|name| name.to_str()).map(str::to_owned)
+}
+
+fn soon() -> Instant {
+    #[expect(clippy::disallowed_methods, reason = "the edge of a wait")]
+    let now = Instant::now();
+    now + TORN
+}
+
+/// A deadline `span` from now.
+#[must_use]
+pub fn after(span: Span) -> Instant {
+    #[expect(clippy::disallowed_methods, reason = "the edge of a wait")]
+    let now = Instant::now();
+    now + span.0
+}

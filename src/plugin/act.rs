@@ -1,0 +1,142 @@
+//! Carries a plan out, attachment by attachment, each recorded before its delegates run; takes all of it back on a failure.
+
+use std::time::{Duration, Instant};
+
+use crate::cni::{CniError, Code, Operation};
+use crate::exec::{Host, chain};
+use crate::plan::Plan;
+use crate::plan::chain::Process;
+use crate::plan::outcome::{Failure, together};
+use crate::plan::record::{NetnsId, Record, State};
+use crate::store::lock::SandboxLock;
+use crate::store::queue;
+
+use super::context::Context;
+
+/// What an undo may take beyond the ADD's own time.
+const UNDO: Duration = Duration::from_secs(30);
+
+/// What this call acts with.
+pub(super) struct Ours<'a> {
+    pub context: &'a Context,
+    pub host: &'a Host<'a>,
+    pub lock: Option<&'a SandboxLock>,
+    pub epoch: String,
+}
+
+/// Attaches every attachment of `plan` in order; gives their records.
+///
+/// # Errors
+/// The first failure. Everything begun has been taken back then, or is in the queue.
+pub(super) fn attach_all(ours: &Ours<'_>, plan: Plan, netns: NetnsId) -> Result<Vec<Record>, CniError> {
+    let of = plan.attachments.len();
+    let mut records: Vec<Record> = Vec::with_capacity(of);
+    for attachment in plan.attachments {
+        let record = Record {
+            sandbox: plan.sandbox.clone(),
+            netns: Some(netns),
+            epoch: ours.epoch.clone(),
+            request: plan.request.clone(),
+            of,
+            attachment,
+            call: ours.context.call.clone(),
+            state: State::Begun,
+            result: None,
+        };
+        match attach(ours, record) {
+            Ok(record) => records.push(record),
+            Err((begun, error)) => {
+                records.extend(begun.map(|record| *record));
+                let left = undo_all(ours, records);
+                return Err(match together(left) {
+                    None => error,
+                    Some(left) => {
+                        let details = format!("{}; not undone, so queued: {}", error.details, left.msg);
+                        error.with_details(details.trim_start_matches("; "))
+                    }
+                });
+            }
+        }
+    }
+    Ok(records)
+}
+
+/// One attachment. On a failure its record comes back if it was begun, so that it is undone with the others.
+fn attach(ours: &Ours<'_>, mut record: Record) -> Result<Record, (Option<Box<Record>>, CniError)> {
+    let records = &ours.context.records;
+    let context = format!("network {:?} {}", record.attachment.network, record.attachment.ifname);
+    if let Err(error) = records.put(&record) {
+        return Err((None, CniError::from(error).in_context(&context)));
+    }
+    match chain::add(ours.host, &record.sandbox, &record.attachment) {
+        Ok(result) => {
+            record.result = Some(result);
+            record.state = State::Attached;
+        }
+        Err(failure) => {
+            let error = failure.error(&record.attachment, Operation::Add);
+            return Err((Some(Box::new(record)), error));
+        }
+    }
+    // A DEL that could not end us took the lock's file away: what we made must go, and nobody waits for our answer.
+    if ours.lock.is_some_and(|lock| !lock.is_current()) {
+        let error = CniError::new(Code::TRY_AGAIN, "a DEL of this sandbox came in between; all is taken back");
+        return Err((Some(Box::new(record)), error.in_context(&context)));
+    }
+    match records.put(&record) {
+        Ok(()) => Ok(record),
+        Err(error) => Err((Some(Box::new(record)), CniError::from(error).in_context(&context))),
+    }
+}
+
+/// Takes everything in `records` back, the last first; gives what could not be. What was undone becomes a tombstone.
+pub(super) fn undo_all(ours: &Ours<'_>, records: Vec<Record>) -> Vec<CniError> {
+    #[expect(clippy::disallowed_methods, reason = "the budget of the undo starts here")]
+    let deadline = Instant::now() + UNDO;
+    let mut left = Vec::new();
+    for mut record in records.into_iter().rev() {
+        let failures = delete(ours, &record, deadline);
+        match judge(ours, &record, failures) {
+            Err(error) => left.push(error),
+            Ok(()) => {
+                record.state = State::Undone;
+                record.result = None;
+                if let Err(error) = ours.context.records.put(&record) {
+                    // The record stays as begun: its DEL is run once more, which harms nothing.
+                    tracing::warn!(error = error.story(), "the tombstone could not be written");
+                }
+            }
+        }
+    }
+    left
+}
+
+/// Runs DEL of every plugin of the record, in reverse.
+pub(super) fn delete(ours: &Ours<'_>, record: &Record, deadline: Instant) -> Vec<Failure> {
+    let bound = |process: Process| {
+        let deadline = process.deadline.min(Context::left(deadline));
+        Process { deadline, ..process }
+    };
+    chain::del(ours.host, &record.sandbox, &record.attachment, record.result.as_deref(), &bound)
+}
+
+/// What the failures of a DEL mean: nothing when none of them can ever heal (F6); else the DEL is queued, and an error.
+pub(super) fn judge(ours: &Ours<'_>, record: &Record, failures: Vec<Failure>) -> Result<(), CniError> {
+    let (id, ifname) = (&record.sandbox.container_id, &record.attachment.ifname);
+    let state_dir = &ours.context.config.state_dir;
+    let (lost, healing): (Vec<_>, Vec<_>) = failures.into_iter().partition(Failure::can_never_heal);
+    for failure in lost {
+        let error = failure.error(&record.attachment, Operation::Del);
+        tracing::warn!("given up, because it can never heal: {}", error.msg);
+    }
+    let errors = healing.iter().map(|failure| failure.error(&record.attachment, Operation::Del)).collect();
+    match together(errors) {
+        None => queue::done(state_dir, id, ifname).map_err(CniError::from),
+        Some(error) => {
+            if let Err(full) = queue::push(state_dir, id, ifname, &error.msg, &ours.epoch) {
+                tracing::error!(error = full.story(), "the DEL could not be queued; its record stays");
+            }
+            Err(error)
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! One ADD, left to right: gather → plan → act → report. This file alone knows the order.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use crate::cni::{AttachmentId, CniError, Code};
+use crate::exec::Host;
+use crate::netns::{self, Netns, NetnsError};
+use crate::plan::add::{Inputs, plan};
+use crate::plan::lint::lint;
+use crate::plan::outcome::answer;
+use crate::plan::{Plan, Pod, Sandbox};
+use crate::store::lock::adding;
+
+use super::act::{Ours, attach_all, undo_all};
+use super::context::{Context, netns_id};
+use super::leftovers::clear;
+use super::sandbox::{lock, note};
+use crate::gather::{Resolver, asked};
+use crate::gather::{binaries, wanted_networks};
+
+/// Attaches the sandbox to the primary network and to every one that its pod asks for; gives the result as text.
+pub(super) fn add(context: &Context, id: &AttachmentId, netns: &Path) -> Result<String, CniError> {
+    let config = &context.config;
+    let deadline = context.add_deadline();
+
+    // gather
+    let netns = netns::open(netns).map_err(no_namespace)?;
+    let asked = asked(config, &context.args)?;
+    let lock = lock(context, &id.container_id, crate::cni::Operation::Add, deadline)?;
+    let _adding = adding(&config.run_dir)?;
+    let marks = note(Some(&lock));
+    let host = Host { marks: Some(&marks) };
+    let ours = Ours { context, host: &host, lock: Some(&lock), epoch: context.epoch()? };
+    clear(&ours, id, netns_id(netns.identity()))?;
+    let resolver = Resolver::new(config);
+    resolver.ready(deadline)?;
+    let networks = wanted_networks(&resolver, asked, deadline)?;
+    let binaries = binaries(networks.iter().map(|wanted| &wanted.network.list), &context.path);
+    let taken = links(&netns)?;
+
+    // plan
+    let plan = plan(Inputs {
+        sandbox: Sandbox {
+            container_id: id.container_id.clone(),
+            netns: netns.path().to_owned(),
+            pod: Pod::of(&context.args),
+        },
+        request: id.ifname.clone(),
+        args: &context.args,
+        path: &context.path,
+        runtime_config: &config.runtime_config,
+        networks,
+        taken: &taken,
+        binaries: &binaries,
+    })?;
+    sound(&plan)?;
+
+    // act
+    let records = attach_all(&ours, plan, netns_id(netns.identity()))?;
+
+    // report
+    let primary = records.first().and_then(|record| record.result.as_deref());
+    let primary = primary.ok_or_else(|| CniError::new(Code::INTERNAL, "the primary left no result"))?;
+    let answer = answer(primary, config.prev_result.as_deref(), config.cni_version);
+    if answer.is_err() {
+        undo_all(&ours, records);
+    }
+    answer
+}
+
+/// A plan that breaks its own rules is a defect, and nothing has been touched yet.
+fn sound(plan: &Plan) -> Result<(), CniError> {
+    match lint(plan).first() {
+        None => Ok(()),
+        Some(broken) => Err(CniError::new(Code::INTERNAL, format!("the plan is unsound: {broken}; please report it"))),
+    }
+}
+
+fn links(netns: &Netns) -> Result<BTreeSet<String>, CniError> {
+    Ok(netns.links().map_err(no_namespace)?.into_iter().map(|link| link.name).collect())
+}
+
+/// Code 8: there is no usable namespace (A43).
+pub(super) fn no_namespace(error: NetnsError) -> CniError {
+    let source = std::error::Error::source(&error).map(|source| format!(": {source}")).unwrap_or_default();
+    CniError::new(Code::NETNS, format!("CNI_NETNS: {error}{source}"))
+}

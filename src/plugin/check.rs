@@ -1,0 +1,41 @@
+//! One CHECK: every attachment of the sandbox with the configuration of its ADD (A22-A24). Records only.
+
+use std::path::Path;
+
+use crate::cni::{AttachmentId, CniError, Code, Operation};
+use crate::exec::{Host, chain};
+use crate::netns;
+use crate::plan::check::order;
+use crate::plan::record::Record;
+
+use super::add::no_namespace;
+use super::context::{Context, netns_id};
+use super::sandbox::{lock, note};
+
+/// Checks what this sandbox's ADD for `id` made.
+pub(super) fn check(context: &Context, id: &AttachmentId, netns: &Path) -> Result<(), CniError> {
+    let netns = netns::open(netns).map_err(no_namespace)?;
+    let lock = lock(context, &id.container_id, Operation::Check, context.add_deadline())?;
+    let found = context.records.of(&id.container_id)?;
+    if found.records.is_empty() {
+        lock.unlink();
+    }
+    let mine: Vec<Record> = found.records.into_iter().filter(|record| record.request == id.ifname).collect();
+    if !Record::complete(mine.iter()) {
+        let damaged = found.damaged.first().map(|(path, why)| format!(": {} {why}", path.display()));
+        let what = if mine.is_empty() { "is not attached" } else { "is not wholly attached" };
+        let msg = format!("{} of this sandbox {what}{}", id.ifname, damaged.unwrap_or_default());
+        return Err(CniError::new(Code::UNKNOWN_CONTAINER, msg));
+    }
+    if mine.iter().any(|record| record.netns.is_some_and(|then| then != netns_id(netns.identity()))) {
+        let msg = format!("CNI_NETNS: {} is another namespace than at ADD", netns.path().display());
+        return Err(CniError::new(Code::NETNS, msg));
+    }
+    let marks = note(Some(&lock));
+    let host = Host { marks: Some(&marks) };
+    for record in order(mine, &id.ifname) {
+        chain::check(&host, &record.sandbox, &record.attachment, record.result.as_deref())
+            .map_err(|failure| failure.error(&record.attachment, Operation::Check))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,58 @@
+//! What every operation has at hand: the configuration, the search path, the records, the clock's start.
+#![expect(clippy::disallowed_methods, reason = "the clock is read once, here")]
+
+use std::time::{Duration, Instant};
+
+use crate::cni::{CniArgs, CniError, SearchPath};
+use crate::config::MasterConfig;
+use crate::exec::cancel::own_mark;
+use crate::plan::record::{CallId, NetnsId};
+use crate::store::records::Records;
+
+use crate::gather::search_path;
+
+/// One call of the plugin.
+pub(super) struct Context {
+    pub config: MasterConfig,
+    pub args: CniArgs,
+    /// `CNI_PATH` with `binDir`.
+    pub path: SearchPath,
+    pub records: Records,
+    pub started: Instant,
+    /// By which this call's records are known.
+    pub call: CallId,
+}
+
+impl Context {
+    pub(super) fn new(config: MasterConfig, args: CniArgs, path: SearchPath) -> Self {
+        let process = own_mark();
+        let nanos = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).map_or(0, |time| time.tv_nsec());
+        Self {
+            path: search_path(path, &config),
+            records: Records::new(&config.state_dir),
+            config,
+            args,
+            started: Instant::now(),
+            call: CallId { process, token: format!("{:x}-{:x}-{nanos:x}", process.pid, process.seen) },
+        }
+    }
+
+    /// When waits of an ADD end.
+    pub(super) fn add_deadline(&self) -> Instant {
+        self.started + self.config.add_budget.0
+    }
+
+    /// What is left until `deadline`, at least a second: what must be tried is tried.
+    pub(super) fn left(deadline: Instant) -> Duration {
+        deadline.saturating_duration_since(Instant::now()).max(Duration::from_secs(1))
+    }
+
+    pub(super) fn epoch(&self) -> Result<String, CniError> {
+        Ok(crate::store::epoch::epoch(&self.config.run_dir)?)
+    }
+}
+
+/// The identity of a namespace as records keep it.
+pub(super) fn netns_id(identity: crate::netns::Identity) -> NetnsId {
+    NetnsId { dev: identity.dev, ino: identity.ino }
+}

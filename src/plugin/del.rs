@@ -1,0 +1,199 @@
+//! One DEL: the records of the sandbox backwards; without a record, what others kept of it (F13). No API, no manifest, no
+//! daemon: what was recorded is run, and what is left undone is in the queue before the answer.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use crate::cni::{AttachmentId, CniError, Object};
+use crate::exec::Host;
+use crate::netns::{identity, own};
+use crate::plan::del::{Foreign, order};
+use crate::plan::outcome::together;
+use crate::plan::record::{Record, State};
+use crate::plan::{Deadline, Pod, Sandbox};
+use crate::profile::Deadlines;
+use crate::store::foreign::{Kept, libcni, multus};
+
+use super::act::{Ours, delete, judge};
+use super::context::{Context, netns_id};
+use super::sandbox::{note, wrest};
+use crate::gather::binaries;
+use crate::gather::{Resolver, after};
+
+/// Where libcni keeps its cache, for every runtime.
+const LIBCNI_CACHE: &str = "/var/lib/cni";
+
+/// Deletes what this sandbox's ADD for `id` made.
+pub(super) fn del(context: &Context, id: &AttachmentId, netns: Option<&Path>) -> Result<(), CniError> {
+    let deadline = after(context.config.del_budget);
+    let lock = wrest(context, &id.container_id, deadline)?;
+    let marks = note(lock.as_ref());
+    let host = Host { marks: Some(&marks) };
+    let ours = Ours { context, host: &host, lock: lock.as_ref(), epoch: context.epoch()? };
+    let outcome = delete_all(&ours, id, netns, deadline);
+    if let Some(lock) = &lock
+        && context.records.of(&id.container_id).is_ok_and(|left| left.records.is_empty())
+    {
+        lock.unlink();
+    }
+    outcome
+}
+
+fn delete_all(ours: &Ours<'_>, id: &AttachmentId, netns: Option<&Path>, deadline: Instant) -> Result<(), CniError> {
+    let records = &ours.context.records;
+    let found = records.of(&id.container_id)?;
+    let damaged = !found.damaged.is_empty();
+    for (path, why) in found.damaged {
+        let moved = records.quarantine(&id.container_id, &path)?;
+        tracing::error!(moved = %moved.display(), "a damaged record is put aside: {} {why}", path.display());
+    }
+    let is_tombstone = |record: &&Record| record.request == id.ifname && record.state == State::Undone;
+    let tombstones: Vec<_> =
+        found.records.iter().filter(is_tombstone).map(|record| record.attachment.ifname.clone()).collect();
+    let mine = order(found.records, &id.ifname);
+    let mut outcome = Ok(());
+    if damaged || (mine.is_empty() && tombstones.is_empty()) {
+        outcome = without_record(ours, id, netns, deadline);
+    }
+    let errors: Vec<CniError> =
+        mine.into_iter().filter_map(|record| finish(ours, record, netns, deadline).err()).collect();
+    for ifname in tombstones {
+        records.remove(&id.container_id, &ifname)?;
+    }
+    together(errors).map_or(outcome, Err)
+}
+
+/// Runs DEL of one record and removes it when that succeeded, or can never.
+pub(super) fn finish(
+    ours: &Ours<'_>,
+    mut record: Record,
+    given: Option<&Path>,
+    deadline: Instant,
+) -> Result<(), CniError> {
+    record.sandbox.netns = namespace(&record, given);
+    let failures = delete(ours, &record, deadline);
+    judge(ours, &record, failures)?;
+    ours.context.records.remove(&record.sandbox.container_id, &record.attachment.ifname)?;
+    Ok(())
+}
+
+/// The path that plugins are given. A path that is now another namespace's is not touched: then it is empty, which
+/// plugins take as "gone". One at which there is nothing is given as it was, because some plugins know their own by it.
+fn namespace(record: &Record, given: Option<&Path>) -> PathBuf {
+    let recorded = (!record.sandbox.netns.as_os_str().is_empty()).then_some(record.sandbox.netns.as_path());
+    let mut gone = None;
+    for path in recorded.into_iter().chain(given) {
+        match (identity(path), record.netns) {
+            (Ok(now), Some(then)) if netns_id(now) == then => return path.to_owned(),
+            (Ok(now), None) if own().is_ok_and(|own| own != now) => return path.to_owned(),
+            (Ok(_), _) => {}
+            (Err(_), _) => gone = gone.or(Some(path)),
+        }
+    }
+    gone.map(Path::to_owned).unwrap_or_default()
+}
+
+/// DEL of a sandbox that we have no record of: added before meta-cni, under Multus, or its record was lost.
+fn without_record(ours: &Ours<'_>, id: &AttachmentId, netns: Option<&Path>, deadline: Instant) -> Result<(), CniError> {
+    let config = &ours.context.config;
+    let kept = [
+        multus(&config.cni_dir, &id.container_id, &id.ifname),
+        libcni(LIBCNI_CACHE.as_ref(), &id.container_id, &id.ifname),
+    ];
+    let Some(kept) = kept.into_iter().find(|kept| !kept.attachments.is_empty()) else {
+        return guess(ours, id, netns, deadline);
+    };
+    let names: Vec<&str> = kept.attachments.iter().map(|foreign| foreign.network.as_str()).collect();
+    tracing::info!(networks = names.join(", "), "no record; deleted by what the runtime or Multus kept");
+    let errors = delete_foreign(ours, id, netns, deadline, &kept);
+    match together(errors) {
+        None => {
+            kept.forget();
+            Ok(())
+        }
+        Some(error) => Err(error),
+    }
+}
+
+fn delete_foreign(
+    ours: &Ours<'_>,
+    id: &AttachmentId,
+    netns: Option<&Path>,
+    deadline: Instant,
+    kept: &Kept,
+) -> Vec<CniError> {
+    let mut errors = Vec::new();
+    for (ordinal, foreign) in kept.attachments.iter().enumerate().rev() {
+        let record = foreign_record(ours, id, netns, foreign, (ordinal, kept.attachments.len()));
+        // From here on it is one of ours: if its DEL fails, it can be tried again.
+        if let Err(error) = ours.context.records.put(&record) {
+            tracing::warn!(error = error.story(), "not recorded");
+        }
+        errors.extend(finish(ours, record, netns, deadline).err());
+    }
+    errors
+}
+
+/// An attachment that others made, as a record.
+fn foreign_record(
+    ours: &Ours<'_>,
+    id: &AttachmentId,
+    netns: Option<&Path>,
+    foreign: &Foreign,
+    (ordinal, of): (usize, usize),
+) -> Record {
+    let context = ours.context;
+    let known = Deadlines::default();
+    let deadline = Deadline { add: known.add_attempt_s, del: known.del_attempt_s };
+    let binaries = binaries(std::iter::once(&foreign.list), &context.path);
+    let (mut attachment, missing) = foreign.attachment(&context.args, &context.path, deadline, &binaries);
+    for (plugin, why) in missing {
+        tracing::warn!("given up, because it can never heal: {}", why.error(&plugin).msg);
+    }
+    attachment.ordinal = ordinal;
+    Record {
+        sandbox: Sandbox {
+            container_id: id.container_id.clone(),
+            netns: netns.map(Path::to_owned).unwrap_or_default(),
+            pod: Pod::of(&context.args),
+        },
+        netns: None,
+        epoch: ours.epoch.clone(),
+        request: id.ifname.clone(),
+        of,
+        attachment,
+        call: context.call.clone(),
+        state: State::Begun,
+        result: foreign.result.clone(),
+    }
+}
+
+/// DEL of the current primary, because nothing is known. Best effort: there may never have been anything.
+fn guess(ours: &Ours<'_>, id: &AttachmentId, netns: Option<&Path>, deadline: Instant) -> Result<(), CniError> {
+    let network = match Resolver::new(&ours.context.config).primary_now() {
+        Ok(network) => network,
+        Err(error) => {
+            tracing::info!("no record and no primary, so there is nothing to delete: {}", error.msg);
+            return Ok(());
+        }
+    };
+    let foreign = Foreign {
+        network: network.display,
+        list: network.list,
+        ifname: id.ifname.clone(),
+        arguments: runtime_arguments(ours.context),
+        args: None,
+        result: None,
+    };
+    let mut record = foreign_record(ours, id, netns, &foreign, (0, 1));
+    record.sandbox.netns = namespace(&record, netns);
+    for failure in delete(ours, &record, deadline) {
+        let error = failure.error(&record.attachment, crate::cni::Operation::Del);
+        tracing::warn!("no record, so the current primary was asked, in vain: {}", error.msg);
+    }
+    Ok(())
+}
+
+fn runtime_arguments(context: &Context) -> Object {
+    context.config.runtime_config.clone()
+}

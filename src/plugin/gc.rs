@@ -1,0 +1,52 @@
+//! One GC: our own records whose sandbox is neither listed by the runtime nor alive are finished (A30, A31).
+
+use crate::cni::{CniError, Operation};
+use crate::exec::Host;
+use crate::netns::identity;
+use crate::plan::gc::sort;
+use crate::plan::outcome::together;
+use crate::plan::record::Record;
+use crate::store::lock::{Attempt, try_sandbox};
+
+use super::act::Ours;
+use super::context::{Context, netns_id};
+use super::del::finish;
+use super::sandbox::note;
+use crate::gather::after;
+
+/// Finishes what is left of sandboxes that are gone.
+pub(super) fn gc(context: &Context) -> Result<(), CniError> {
+    let deadline = after(context.config.del_budget);
+    let epoch = context.epoch()?;
+    let mut errors = Vec::new();
+    for id in context.records.sandboxes()? {
+        // A sandbox that is being worked on is not gone.
+        let Attempt::Held(lock) = try_sandbox(&context.config.run_dir, &id, context.call.process, Operation::Gc)?
+        else {
+            continue;
+        };
+        let found = context.records.of(&id)?;
+        let sorted = sort(found.records, context.config.valid_attachments.as_deref(), &is_live);
+        for record in &sorted.unlisted {
+            let (sandbox, ifname) = (&record.sandbox.container_id, &record.attachment.ifname);
+            tracing::info!(%sandbox, %ifname, "the runtime does not list it, but it is alive; left as it is");
+        }
+        let marks = note(Some(&lock));
+        let host = Host { marks: Some(&marks) };
+        let ours = Ours { context, host: &host, lock: Some(&lock), epoch: epoch.clone() };
+        for record in sorted.orphans {
+            tracing::info!(sandbox = %id, ifname = %record.attachment.ifname, "its sandbox is gone; deleted");
+            errors.extend(finish(&ours, record, None, deadline).err());
+        }
+        if context.records.of(&id).is_ok_and(|left| left.records.is_empty()) {
+            lock.unlink();
+        }
+    }
+    together(errors).map_or(Ok(()), Err)
+}
+
+/// True if the recorded namespace is still that namespace.
+fn is_live(record: &Record) -> bool {
+    let now = identity(&record.sandbox.netns).ok().map(netns_id);
+    now.is_some() && now == record.netns
+}

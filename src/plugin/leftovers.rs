@@ -1,0 +1,41 @@
+//! What an earlier ADD of the same sandbox left: finished before a new one, unless it is alive and whole (A11).
+
+use crate::cni::{AttachmentId, CniError, Code};
+use crate::plan::del::order;
+use crate::plan::outcome::together;
+use crate::plan::record::{NetnsId, Record, State};
+
+use super::act::{Ours, delete, judge};
+
+/// Clears the way for an ADD of `id` in the namespace `netns`.
+///
+/// # Errors
+/// Code 7 when the sandbox is attached already, and all of it is alive; else what left-overs of it answered to their DEL.
+pub(super) fn clear(ours: &Ours<'_>, id: &AttachmentId, netns: NetnsId) -> Result<(), CniError> {
+    let records = &ours.context.records;
+    let found = records.of(&id.container_id)?;
+    for (path, why) in found.damaged {
+        let moved = records.quarantine(&id.container_id, &path)?;
+        tracing::error!(moved = %moved.display(), "a damaged record is put aside: {} {why}", path.display());
+    }
+    let mine: Vec<Record> = found.records.into_iter().filter(|record| record.request == id.ifname).collect();
+    if Record::complete(mine.iter()) && mine.iter().all(|record| record.netns == Some(netns)) {
+        let msg = format!("{} of this sandbox is attached already and is left as it is", id.ifname);
+        return Err(CniError::new(Code::INVALID_CONFIG, msg));
+    }
+    for tombstone in mine.iter().filter(|record| record.state == State::Undone) {
+        records.remove(&id.container_id, &tombstone.attachment.ifname)?;
+    }
+    let deadline = ours.context.add_deadline();
+    let mut errors = Vec::new();
+    for record in order(mine, &id.ifname) {
+        let (ifname, network) = (&record.attachment.ifname, &record.attachment.network);
+        tracing::warn!(%ifname, network, "left over from an ADD that did not end; deleted first");
+        let failures = delete(ours, &record, deadline);
+        match judge(ours, &record, failures) {
+            Ok(()) => records.remove(&id.container_id, ifname)?,
+            Err(error) => errors.push(error),
+        }
+    }
+    together(errors).map_or(Ok(()), |error| Err(error.in_context("left over from an earlier ADD")))
+}

@@ -1,0 +1,129 @@
+//! The lock of a sandbox: taken, waited for, or wrested from a call that was given up (F9, A44).
+
+use std::time::{Duration, Instant};
+
+use crate::cni::{CniError, Code, ContainerId, Operation};
+use crate::exec::cancel::{alive, end_group, end_process, holders, now_ticks};
+use crate::exec::process::Mark;
+use crate::plan::record::ProcessMark;
+use crate::store::lock::{Attempt, Holder, SandboxLock, holder, try_sandbox};
+
+use super::context::Context;
+
+/// How long DEL waits for a process that left the groups it was started in and still holds the lock.
+const STRAY: Duration = Duration::from_secs(2);
+
+/// How often a lock that is waited for is tried again.
+const RETRY: Duration = Duration::from_millis(5);
+
+/// The sandbox's lock, waited for until `deadline`. Nobody is ended.
+///
+/// # Errors
+/// Code 11 with who holds it.
+pub(super) fn lock(
+    context: &Context,
+    id: &ContainerId,
+    operation: Operation,
+    deadline: Instant,
+) -> Result<SandboxLock, CniError> {
+    loop {
+        match try_sandbox(&context.config.run_dir, id, context.call.process, operation)? {
+            Attempt::Held(lock) => return Ok(lock),
+            Attempt::Busy(dev, ino) if now() >= deadline => {
+                let msg = format!("another call for this sandbox is still at work: {}", named(dev, ino));
+                return Err(CniError::new(Code::TRY_AGAIN, msg));
+            }
+            Attempt::Busy(..) => pause(),
+        }
+    }
+}
+
+/// The sandbox's lock for a DEL: a call that holds it is ended first, with everything it started. `None` when a process
+/// that left all groups still holds it after 2 s: DEL goes on without, and has said which process that is.
+///
+/// # Errors
+/// Code 5 when the lock's file cannot be used, 11 when another DEL is at work past `deadline`.
+pub(super) fn wrest(context: &Context, id: &ContainerId, deadline: Instant) -> Result<Option<SandboxLock>, CniError> {
+    let run_dir = &context.config.run_dir;
+    let mut ended_at = None;
+    loop {
+        let (dev, ino) = match try_sandbox(run_dir, id, context.call.process, Operation::Del)? {
+            Attempt::Held(lock) => return Ok(Some(lock)),
+            Attempt::Busy(dev, ino) => (dev, ino),
+        };
+        let holder = holder(run_dir, id)?;
+        match holder.call {
+            // Another DEL does what this one would do: let it.
+            Some((call, Operation::Del | Operation::Gc)) if alive(call) => {
+                if now() >= deadline {
+                    let msg = format!("another DEL of this sandbox is still at work: process {}", call.pid);
+                    return Err(CniError::new(Code::TRY_AGAIN, msg));
+                }
+            }
+            call => {
+                let first = ended_at.is_none();
+                let since = *ended_at.get_or_insert_with(now);
+                if first && let Some((call, operation)) = call {
+                    tracing::warn!(%operation, pid = call.pid, "an earlier call of this sandbox is ended");
+                }
+                end(&holder, dev, ino);
+                if now().saturating_duration_since(since) >= STRAY {
+                    tracing::warn!(holders = named(dev, ino), "DEL goes on without the sandbox's lock");
+                    return Ok(None);
+                }
+            }
+        }
+        pause();
+    }
+}
+
+/// Ends the call that `holder` describes, then what it started.
+fn end(holder: &Holder, dev: u64, ino: u64) {
+    if let Some((call, _)) = holder.call {
+        end_process(call);
+    }
+    for run in &holder.runs {
+        end_group(*run);
+    }
+    // A plugin that was announced and whose process is not known: it holds the lock, and started no earlier than that.
+    // It leads a group of its own.
+    if let Some(start) = holder.starting {
+        let call = holder.call.map(|(call, _)| call.pid);
+        for process in holders(dev, ino) {
+            if process.start + 1 >= start && process.group == process.pid && Some(process.pid) != call {
+                end_group(ProcessMark { pid: process.pid, seen: now_ticks() });
+            }
+        }
+    }
+}
+
+/// The processes that hold the lock, for people.
+fn named(dev: u64, ino: u64) -> String {
+    let holders: Vec<String> =
+        holders(dev, ino).iter().map(|one| format!("{} (process {})", one.name, one.pid)).collect();
+    if holders.is_empty() { "a process that cannot be seen from here".to_owned() } else { holders.join(", ") }
+}
+
+/// Writes every process that is started into `lock`, so that another call can end it.
+pub(super) fn note(lock: Option<&SandboxLock>) -> impl Fn(Mark<'_>) {
+    move |mark| {
+        let Some(lock) = lock else { return };
+        let noted = match mark {
+            Mark::Start(plugin) => lock.note_start(now_ticks(), plugin),
+            Mark::Run(pid, plugin) => lock.note_run(ProcessMark { pid, seen: now_ticks() }, plugin),
+        };
+        if let Err(error) = noted {
+            tracing::warn!(%error, "a started plugin could not be noted in the sandbox's lock");
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "waiting for a lock")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+#[expect(clippy::disallowed_methods, reason = "waiting for a lock")]
+fn pause() {
+    std::thread::sleep(RETRY);
+}
