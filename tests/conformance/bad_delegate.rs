@@ -111,7 +111,7 @@ fn not_executable(subject: &Subject, primary: bool) {
 fn no_program(subject: &Subject) {
     let (world, words) = with(subject, &list("net-x", "bad"), true);
     replace(&world, 0o755);
-    refused_untouched(&world, &world.call("ADD").run(), 701).names(&words);
+    refused_undone(&world, &world.call("ADD").run(), 701).names(&words);
 }
 
 /// The deadline of a plugin type is a matter of its profile.
