@@ -1,6 +1,6 @@
 //! Delegates that misbehave, each with the exact answer: the code, and a message that names network, plugin, interface.
 
-use crate::judge::{nothing_attached, refused_undone, refused_untouched, refused_with};
+use crate::judge::{nothing_attached, refused_undone, refused_with};
 use crate::world::{Subject, World, list, scripted};
 use crate::{Check, Needs, check};
 use serde_json::{Value, json};
