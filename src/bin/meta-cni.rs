@@ -1,9 +1,5 @@
 //! The plugin when a runtime calls (`CNI_COMMAND` is set), the operator's command line otherwise.
-#![expect(
-    clippy::disallowed_methods,
-    clippy::exit,
-    reason = "the program's edge: environment, stdin, stdout, exit code"
-)]
+#![expect(clippy::disallowed_methods, reason = "the program's edge: environment, stdin, stdout, exit code")]
 
 use std::io::{Read as _, Write as _};
 use std::process::ExitCode;
