@@ -129,7 +129,8 @@ impl Common {
     fn master(&self) -> Result<MasterConfig, Problem> {
         let path = self.config.as_deref().unwrap_or(Path::new(DEFAULT_CONFIG));
         let bytes = bytes_of(path)?;
-        let mut config = MasterConfig::from_file(&bytes).map_err(|error| Problem {
+        let config = MasterConfig::from_file(&bytes).and_then(MasterConfig::with_primary);
+        let mut config = config.map_err(|error| Problem {
             exit: Exit::Findings,
             what: format!("{}: {}", path.display(), crate::cni::CniError::from(error).msg),
         })?;

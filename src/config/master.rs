@@ -162,16 +162,13 @@ impl MasterConfig {
 
     fn from_object(object: &Object) -> Result<Self, ConfigError> {
         let name = text(object, "name")?.ok_or(ConfError::NoName)?;
-        let mut cluster_network = text(object, "clusterNetwork")?;
+        let cni_version = version_of(object)?;
+        let cluster_network = text(object, "clusterNetwork")?.map(|name| name.trim().to_owned());
         let delegates: Vec<Object> = list(object, "delegates", "a list of objects")?;
-        if cluster_network.is_none() && delegates.is_empty() {
-            return Err(key("clusterNetwork", "is missing, and so is \"delegates\": there is no primary network"));
-        }
-        cluster_network = cluster_network.map(|name| name.trim().to_owned());
         let runtime_config: Object = object.get("runtimeConfig", "an object")?.unwrap_or_default();
         Ok(Self {
             name: NetworkName::new(name).map_err(ConfError::Name)?,
-            cni_version: version_of(object)?,
+            cni_version,
             cluster_network,
             delegates,
             default_networks: list(object, "defaultNetworks", "a list of strings")?,
@@ -208,6 +205,21 @@ impl MasterConfig {
             valid_attachments: object.get("cni.dev/valid-attachments", "a list of attachments")?,
             warnings: unused(object.iter().map(|(key, _)| key)),
         })
+    }
+}
+
+impl MasterConfig {
+    /// Refuses a master config that names no primary network. DEL and GC work from records and do without one.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with code 7.
+    pub fn with_primary(self) -> Result<Self, ConfigError> {
+        match (&self.cluster_network, self.delegates.is_empty()) {
+            (None, true) => {
+                Err(key("clusterNetwork", "is missing, and so is \"delegates\": there is no primary network"))
+            }
+            _ => Ok(self),
+        }
     }
 }
 
@@ -254,7 +266,8 @@ mod tests {
     use super::*;
 
     fn error(text: &str) -> (u32, String) {
-        let error = CniError::from(MasterConfig::from_stdin(text.as_bytes()).unwrap_err());
+        let config = MasterConfig::from_stdin(text.as_bytes()).and_then(MasterConfig::with_primary);
+        let error = CniError::from(config.unwrap_err());
         (error.code.0, error.msg)
     }
 

@@ -85,12 +85,13 @@ fn spawn(process: &Process) -> io::Result<Child> {
 }
 
 fn not_started(process: &Process, error: &io::Error) -> Cause {
-    match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied => {
-            Cause::Missing(MissingBinary { not_executable: Some(process.binary.clone()), searched: Vec::new() })
-        }
-        _ => Cause::NotStarted(format!("{}: {error}", process.binary.display())),
+    // A file of no format that the kernel runs will not become one.
+    let no_program = error.raw_os_error() == Some(nix::libc::ENOEXEC);
+    if no_program || matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) {
+        let not_executable = Some(process.binary.clone());
+        return Cause::Missing(MissingBinary { not_executable, searched: Vec::new() });
     }
+    Cause::NotStarted(format!("{}: {error}", process.binary.display()))
 }
 
 /// What an ended process said.

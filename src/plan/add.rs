@@ -86,7 +86,7 @@ fn attachment(inputs: &Inputs<'_>, ordinal: usize, wanted: &Wanted, ifname: IfNa
     let from_runtime = (ordinal == 0).then_some(inputs.runtime_config);
     let arguments = arguments(from_runtime, selection.as_ref());
     let cni_args = selection.as_ref().and_then(|selection| selection.cni_args.as_ref());
-    from_list(network, &arguments, cni_args, inputs.binaries).map(|calls| Attachment {
+    from_list(network, &ifname, &arguments, cni_args, inputs.binaries).map(|calls| Attachment {
         ordinal,
         role: if ordinal == 0 { Role::Primary } else { Role::Additional },
         network: network.display.clone(),
@@ -128,6 +128,7 @@ fn possible(selection: &Selection, network: &Network, primary: Option<&IfName>) 
 /// The calls of a network's chain, with the capability arguments and `cni-args` put in.
 fn from_list(
     network: &Network,
+    ifname: &IfName,
     arguments: &Object,
     cni_args: Option<&Object>,
     binaries: &Binaries,
@@ -141,7 +142,7 @@ fn from_list(
         if let Some(runtime_config) = runtime_config(plugin, arguments) {
             config.set_object("runtimeConfig", &runtime_config);
         }
-        let context = || format!("network {:?} ({})", network.display, plugin.plugin);
+        let context = || format!("network {:?} ({}) {ifname}", network.display, plugin.plugin);
         let binary = match binaries.get(&plugin.plugin) {
             Some(Ok(path)) => path.clone(),
             Some(Err(missing)) => return Err(missing.error(&plugin.plugin).in_context(&context())),

@@ -68,6 +68,10 @@ impl Failure {
         let error = match &self.cause {
             Cause::Missing(missing) => missing.error(&self.plugin),
             Cause::NotStarted(why) => CniError::new(Code::PLUGIN_MISSING, format!("cannot be started: {why}")),
+            // Code 3 tells a runtime that there is nothing to clean up, which is never so after an ADD (A7).
+            Cause::Refused(error) if operation == Operation::Add && error.code == Code::UNKNOWN_CONTAINER => {
+                CniError { code: Code::BAD_ANSWER, ..error.clone() }
+            }
             Cause::Refused(error) => error.clone(),
             Cause::BadAnswer(what) => CniError::new(Code::BAD_ANSWER, what),
             Cause::Deadline(after) => CniError::new(

@@ -3,41 +3,55 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use crate::cni::{AttachmentId, CniError, Code};
+use crate::cni::{AttachmentId, CniError, Code, Operation};
 use crate::exec::Host;
 use crate::netns::{self, Netns, NetnsError};
 use crate::plan::add::{Inputs, plan};
 use crate::plan::lint::lint;
 use crate::plan::outcome::answer;
 use crate::plan::{Plan, Pod, Sandbox};
-use crate::store::lock::adding;
+use crate::store::lock::{SandboxLock, adding};
 
 use super::act::{Ours, attach_all, undo_all};
 use super::context::{Context, netns_id};
 use super::leftovers::clear;
 use super::sandbox::{lock, note};
-use crate::gather::{Resolver, asked};
+use crate::gather::{Asked, Resolver, asked};
 use crate::gather::{binaries, wanted_networks};
 
 /// Attaches the sandbox to the primary network and to every one that its pod asks for; gives the result as text.
 pub(super) fn add(context: &Context, id: &AttachmentId, netns: &Path) -> Result<String, CniError> {
+    let netns = netns::open(netns).map_err(no_namespace)?;
+    let asked = asked(&context.config, &context.args)?;
+    let lock = lock(context, &id.container_id, Operation::Add, context.add_deadline())?;
+    let answer = locked(context, id, &netns, asked, &lock);
+    if answer.is_err() {
+        lock.unlink_unless_needed(&context.records, &id.container_id);
+    }
+    answer
+}
+
+fn locked(
+    context: &Context,
+    id: &AttachmentId,
+    netns: &Netns,
+    asked: Asked,
+    lock: &SandboxLock,
+) -> Result<String, CniError> {
     let config = &context.config;
     let deadline = context.add_deadline();
 
     // gather
-    let netns = netns::open(netns).map_err(no_namespace)?;
-    let asked = asked(config, &context.args)?;
-    let lock = lock(context, &id.container_id, crate::cni::Operation::Add, deadline)?;
     let _adding = adding(&config.run_dir)?;
-    let marks = note(Some(&lock));
+    let marks = note(Some(lock));
     let host = Host { marks: Some(&marks) };
-    let ours = Ours { context, host: &host, lock: Some(&lock), epoch: context.epoch()? };
+    let ours = Ours { context, host: &host, lock: Some(lock), epoch: context.epoch()? };
     clear(&ours, id, netns_id(netns.identity()))?;
     let resolver = Resolver::new(config);
     resolver.ready(deadline)?;
     let networks = wanted_networks(&resolver, asked, deadline)?;
     let binaries = binaries(networks.iter().map(|wanted| &wanted.network.list), &context.path);
-    let taken = links(&netns)?;
+    let taken = links(netns)?;
 
     // plan
     let plan = plan(Inputs {

@@ -17,9 +17,7 @@ pub(super) fn check(context: &Context, id: &AttachmentId, netns: &Path) -> Resul
     let netns = netns::open(netns).map_err(no_namespace)?;
     let lock = lock(context, &id.container_id, Operation::Check, context.add_deadline())?;
     let found = context.records.of(&id.container_id)?;
-    if found.records.is_empty() {
-        lock.unlink();
-    }
+    lock.unlink_unless_needed(&context.records, &id.container_id);
     let mine: Vec<Record> = found.records.into_iter().filter(|record| record.request == id.ifname).collect();
     if !Record::complete(mine.iter()) {
         let damaged = found.damaged.first().map(|(path, why)| format!(": {} {why}", path.display()));

@@ -31,10 +31,8 @@ pub(super) fn del(context: &Context, id: &AttachmentId, netns: Option<&Path>) ->
     let host = Host { marks: Some(&marks) };
     let ours = Ours { context, host: &host, lock: lock.as_ref(), epoch: context.epoch()? };
     let outcome = delete_all(&ours, id, netns, deadline);
-    if let Some(lock) = &lock
-        && context.records.of(&id.container_id).is_ok_and(|left| left.records.is_empty())
-    {
-        lock.unlink();
+    if let Some(lock) = &lock {
+        lock.unlink_unless_needed(&context.records, &id.container_id);
     }
     outcome
 }

@@ -38,9 +38,7 @@ pub(super) fn gc(context: &Context) -> Result<(), CniError> {
             tracing::info!(sandbox = %id, ifname = %record.attachment.ifname, "its sandbox is gone; deleted");
             errors.extend(finish(&ours, record, None, deadline).err());
         }
-        if context.records.of(&id).is_ok_and(|left| left.records.is_empty()) {
-            lock.unlink();
-        }
+        lock.unlink_unless_needed(&context.records, &id);
     }
     together(errors).map_or(Ok(()), Err)
 }

@@ -54,7 +54,10 @@ pub fn run(variable: &dyn Fn(&str) -> Option<String>, stdin: Vec<u8>) -> Answer 
 
 fn serve(invocation: Invocation) -> Result<String, CniError> {
     let operation = invocation.request.operation();
-    let config = MasterConfig::from_stdin(&invocation.stdin)?;
+    let mut config = MasterConfig::from_stdin(&invocation.stdin)?;
+    if matches!(operation, Operation::Add | Operation::Status) {
+        config = config.with_primary()?;
+    }
     let spoken = match operation {
         Operation::Check => config.cni_version.has_check(),
         Operation::Gc | Operation::Status => config.cni_version.has_gc_and_status(),

@@ -15,6 +15,7 @@ use fs2::FileExt as _;
 use crate::cni::{ContainerId, Operation, PluginType};
 use crate::plan::record::ProcessMark;
 
+use super::records::Records;
 use super::{Owner, StoreError, make_dir, read};
 
 /// The held lock of a sandbox.
@@ -112,6 +113,13 @@ impl SandboxLock {
     /// Removes the file, held as it is: the next call makes a new one.
     pub fn unlink(&self) {
         let _ = std::fs::remove_file(&self.path);
+    }
+
+    /// Removes the file unless the sandbox has records, so that a call which leaves nothing leaves no lock file either.
+    pub fn unlink_unless_needed(&self, records: &Records, id: &ContainerId) {
+        if records.of(id).is_ok_and(|left| left.records.is_empty() && left.damaged.is_empty()) {
+            self.unlink();
+        }
     }
 
     fn append(&self, line: &str) -> io::Result<()> {

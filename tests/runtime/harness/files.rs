@@ -1,0 +1,138 @@
+//! The node's /etc/cni as values: master config, primary, networks. Written before the runtime starts, so no test
+//! depends on when the runtime notices a file.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+/// The key by which a runtime sends a pod's annotations.
+pub(crate) const POD_ANNOTATIONS: &str = "io.kubernetes.cri.pod-annotations";
+
+/// A folder that is, or will be, a node's /etc/cni.
+pub(crate) struct EtcCni {
+    path: PathBuf,
+    cni_version: &'static str,
+}
+
+/// The master config, all but what every test has the same.
+pub(crate) struct Master {
+    pub(crate) capabilities: Value,
+}
+
+impl Default for Master {
+    fn default() -> Self {
+        Self { capabilities: json!({POD_ANNOTATIONS: true, "portMappings": true}) }
+    }
+}
+
+impl EtcCni {
+    pub(crate) fn new(path: &Path, cni_version: &'static str) -> Self {
+        Self { path: path.to_owned(), cni_version }
+    }
+
+    /// meta-cni as the only network of the runtime, its primary where only meta-cni reads, and the two networks.
+    pub(crate) fn write_all(&self, master: &Master) {
+        self.write_master(master);
+        self.write_primary("primary.d/10-primary.conflist");
+        self.write_networks();
+    }
+
+    pub(crate) fn write_master(&self, master: &Master) {
+        self.write(
+            "net.d/00-meta-cni.conflist",
+            &json!({
+                "cniVersion": self.cni_version,
+                "name": "meta-cni",
+                "plugins": [{
+                    "type": "meta-cni",
+                    "capabilities": master.capabilities,
+                    "clusterNetwork": "/etc/cni/primary.d/10-primary.conflist",
+                    "addBudget": "3s",
+                }],
+            }),
+        );
+    }
+
+    /// The cluster's own network: a bridge whose pods have a default route, a port map chained to it.
+    pub(crate) fn write_primary(&self, file: &str) {
+        self.write(
+            file,
+            &json!({
+                "cniVersion": self.cni_version,
+                "name": "primary",
+                "plugins": [
+                    {
+                        "type": "bridge", "bridge": "cni0", "isGateway": true, "hairpinMode": true,
+                        "ipam": {
+                            "type": "host-local",
+                            "ranges": [[{"subnet": "10.88.0.0/24"}]],
+                            "routes": [{"dst": "0.0.0.0/0"}],
+                        },
+                    },
+                    {"type": "portmap", "capabilities": {"portMappings": true}},
+                ],
+            }),
+        );
+    }
+
+    /// `net-a` is a bridge of its own with a port map that must never be given a port; `net-b` is a macvlan. `isGateway`
+    /// fixes the bridge's MAC address: without it that changes with every pod, and the bridge plugin's CHECK fails.
+    pub(crate) fn write_networks(&self) {
+        self.write_network(
+            "default",
+            "net-a",
+            &json!([
+                {
+                    "type": "bridge", "bridge": "br-a", "isGateway": true,
+                    "ipam": {"type": "host-local", "ranges": [[{"subnet": "10.89.1.0/24"}]]},
+                },
+                {"type": "portmap", "capabilities": {"portMappings": true}},
+            ]),
+        );
+        self.write_network(
+            "default",
+            "net-b",
+            &json!([{
+                "type": "macvlan", "master": "uplink0", "mode": "bridge",
+                "ipam": {"type": "host-local", "ranges": [[{"subnet": "10.89.2.0/24"}]]},
+            }]),
+        );
+    }
+
+    /// `net-slow` is a network whose ADD does not come back: its plugin sleeps, in a process of its own, for a minute.
+    pub(crate) fn write_slow_network(&self) {
+        let plugin = self.path.with_file_name("opt-cni").join("bin/sleeper");
+        fs::write(&plugin, "#!/bin/sh\n[ \"$CNI_COMMAND\" = ADD ] && sleep 61\nexit 0\n").expect("writing a plugin");
+        fs::set_permissions(&plugin, fs::Permissions::from_mode(0o755)).expect("making the plugin a program");
+        self.write_network("default", "net-slow", &json!([{"type": "sleeper"}]));
+    }
+
+    /// A NetworkAttachmentDefinition in the admin's directory, with these plugins.
+    pub(crate) fn write_network(&self, namespace: &str, name: &str, plugins: &Value) {
+        let config = json!({"cniVersion": self.cni_version, "name": name, "plugins": plugins});
+        self.write(
+            &format!("meta-cni/networks/{namespace}/{name}.json"),
+            &json!({
+                "apiVersion": "k8s.cni.cncf.io/v1",
+                "kind": "NetworkAttachmentDefinition",
+                "metadata": {"namespace": namespace, "name": name},
+                "spec": {"config": config.to_string()},
+            }),
+        );
+    }
+
+    /// In place by rename, as installers do it; a file under a name that no runtime loads comes first.
+    pub(crate) fn write(&self, file: &str, content: &Value) {
+        let target = self.path.join(file);
+        fs::create_dir_all(target.parent().expect("a file has a folder")).expect("making a folder of /etc/cni");
+        let temporary = target.with_extension("tmp");
+        fs::write(&temporary, format!("{content:#}\n")).expect("writing a file of /etc/cni");
+        fs::rename(&temporary, &target).expect("putting a file of /etc/cni in place");
+    }
+
+    pub(crate) fn remove(&self, file: &str) {
+        fs::remove_file(self.path.join(file)).expect("removing a file of /etc/cni");
+    }
+}
