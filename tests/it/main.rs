@@ -16,4 +16,9 @@ mod kernel;
 mod scene;
 
 mod cancel;
+mod damage;
+mod foreign;
+mod leaks;
+mod log;
+mod records;
 mod rule;
