@@ -47,7 +47,7 @@ fn f3_a_thousand_failed_adds_in_a_row_leave_nothing() {
         pod.id = format!("{first}-{number}");
         let (network, code) = &networks[number % networks.len()];
         refused(&node.call("ADD", &pod).networks(network).run(), *code);
-        assert_eq!(left(&node).len(), 2, "two tombstones and nothing else: {:?}", left(&node));
+        assert_eq!(left(&node).len(), 3, "two tombstones, their lock and nothing else: {:?}", left(&node));
         succeeded(&node.call("DEL", &pod).run());
         assert_eq!(left(&node), Vec::<std::path::PathBuf>::new(), "after {} ADDs", number + 1);
     }

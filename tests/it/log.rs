@@ -43,7 +43,8 @@ fn g9_every_line_of_a_call_is_found_by_its_sandbox_and_delegates_are_heard() {
             assert_eq!(mine.iter().filter(done).count(), 1, "{operation}: {mine:#?}");
         }
     }
-    let ours = |line: &&str| line.contains(&format!("sandbox={} ", one.id)) || line.contains(&format!("sandbox={} ", two.id));
+    let ours =
+        |line: &&str| line.contains(&format!("sandbox={} ", one.id)) || line.contains(&format!("sandbox={} ", two.id));
     assert!(log.lines().all(|line| ours(&line)), "{log}");
     assert!(!log.contains(['\u{1b}', '\u{7}']), "a delegate cannot speak to the reader's terminal");
 }
@@ -70,7 +71,10 @@ fn g9_a_refused_call_is_in_the_log_too() {
     let sandbox = Sandbox::new();
     refused(&node.call("ADD", &sandbox).networks("nowhere").run(), 7);
     let log = node.log();
-    assert!(log.lines().any(|line| line.contains(&*sandbox.id) && line.contains("code=7") && line.contains("nowhere")), "{log}");
+    assert!(
+        log.lines().any(|line| line.contains(&*sandbox.id) && line.contains("code=7") && line.contains("nowhere")),
+        "{log}"
+    );
 }
 
 #[test]
@@ -142,7 +146,8 @@ fn g9_without_journald_the_log_is_a_file_of_root_that_stays_small() {
                 break;
             }
         }
-        let size = |path: &Path| std::fs::metadata(path).unwrap_or_else(|error| panic!("{}: {error}", path.display())).len();
+        let size =
+            |path: &Path| std::fs::metadata(path).unwrap_or_else(|error| panic!("{}: {error}", path.display())).len();
         assert!(size(log) <= 10_000_000 && size(old) <= 10_000_000, "{} and {}", size(log), size(old));
         assert!(size(old) > 9_000_000, "turned over too early: {}", size(old));
         let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(log).unwrap().permissions());
@@ -155,7 +160,9 @@ fn g9_without_journald_the_log_is_a_file_of_root_that_stays_small() {
 fn g9_a_log_that_cannot_be_written_fails_nothing() {
     let node = talking();
     let file = node.write("not-a-directory", "");
-    for place in [file.join("log"), node.root().to_owned(), "/proc/self/log".into(), "/dev/full".into(), "/dev/stdout".into()] {
+    for place in
+        [file.join("log"), node.root().to_owned(), "/proc/self/log".into(), "/dev/full".into(), "/dev/stdout".into()]
+    {
         node.master(&json!({ "logFile": place }));
         let sandbox = Sandbox::new();
         let add = node.call("ADD", &sandbox).networks("net-a").run();

@@ -16,9 +16,12 @@ mod kernel;
 mod scene;
 
 mod cancel;
+mod cli;
 mod damage;
+mod disk;
 mod foreign;
 mod leaks;
 mod log;
 mod records;
 mod rule;
+mod waits;
