@@ -17,12 +17,13 @@ build: tools ## the plugin: static, release
 test: build ## every test, also those with real runtimes
 	tests/tools/build plugins containerd cri crio-habits
 	cargo test
+	fuzz/run 10
 
 lint: tools ## format, clippy, docs, licences, and what the plugin must never depend on
 	.ci/lint
 
 bench: build ## ADD and DEL beside the bare delegates
-	cargo bench
+	benches/run
 
 demo: build ## two pods, three networks each, on a private containerd
 	examples/demo

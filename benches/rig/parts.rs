@@ -58,13 +58,13 @@ impl Parts {
     }
 }
 
-/// A directory on the disk of the build, for everything that a run writes.
+/// Where everything goes that a run writes: on the disk of the build, unless `BENCH_DIR` names another place.
 pub fn scratch() -> PathBuf {
-    PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
+    from_env("BENCH_DIR").unwrap_or_else(|| PathBuf::from(env!("CARGO_TARGET_TMPDIR")))
 }
 
 fn release_dir() -> PathBuf {
-    let target = scratch().parent().map(Path::to_path_buf);
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().map(Path::to_path_buf);
     let triple = format!("{}-unknown-linux-musl", env::consts::ARCH);
     target.unwrap_or_default().join(triple).join("release")
 }

@@ -3,7 +3,6 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "the command line talks to people")]
 
 mod plan;
-mod pod;
 mod status;
 
 use std::ffi::OsString;

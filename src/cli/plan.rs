@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -11,11 +11,11 @@ use crate::cni::raw::value_of;
 use crate::cni::{CniArgs, CniError, ContainerId, IfName, Object, Operation, SearchPath};
 use crate::config::{MasterConfig, Span};
 use crate::gather::{Resolver, after, annotations, binaries, search_path, wanted_networks};
+use crate::npwg::{Format, Namespace, ObjectName, Pod};
 use crate::plan::add::{Inputs, plan};
 use crate::plan::chain::process;
 use crate::plan::{Plan, Pod as PlannedPod, Sandbox};
 
-use super::pod::Pod;
 use super::{Common, Exit, Output, Problem, bytes_of};
 
 #[derive(Args)]
@@ -43,7 +43,7 @@ pub(super) fn run(args: &PlanArgs) -> Result<(String, Exit), Problem> {
         config.network_dirs = args.networks.iter().map(|dir| absolute(dir)).collect::<Result<_, _>>()?;
     }
     config.add_budget = Span(Duration::ZERO);
-    let pod = Pod::parse(&bytes_of(&args.pod)?)?;
+    let pod = pod(&args.pod)?;
     let plan = planned(args, config, &pod).map_err(|error| Problem { exit: Exit::Findings, what: error.msg })?;
     let text = match args.output {
         Output::Json => serde_json::to_string_pretty(&plan).unwrap_or_default() + "\n",
@@ -52,14 +52,20 @@ pub(super) fn run(args: &PlanArgs) -> Result<(String, Exit), Problem> {
     Ok((text, Exit::Clean))
 }
 
+fn pod(path: &Path) -> Result<Pod, Problem> {
+    let format = path.extension().and_then(|extension| Format::of_extension(extension.to_str()?));
+    Pod::parse(&bytes_of(path)?, format.unwrap_or(Format::Yaml))
+        .map_err(|error| Problem { exit: Exit::Findings, what: format!("{}: {error}", path.display()) })
+}
+
 /// Gather and plan, as an ADD does them.
 fn planned(args: &PlanArgs, mut config: MasterConfig, pod: &Pod) -> Result<Plan, CniError> {
     let refused = |error: crate::cni::names::NameError| CniError::new(crate::cni::Code::ENVIRONMENT, error.to_string());
     let mut given = Object::default();
-    given.set(annotations::CAPABILITY, value_of(&pod.metadata.annotations));
+    given.set(annotations::CAPABILITY, value_of(&pod.annotations));
     config.runtime_config = given;
-    let namespace = pod.metadata.namespace.as_deref().unwrap_or("default");
-    let name = pod.metadata.name.as_deref().unwrap_or("pod");
+    let namespace = pod.namespace.as_ref().map_or("default", Namespace::as_str);
+    let name = pod.name.as_ref().map_or("pod", ObjectName::as_str);
     let cni_args = CniArgs::parse(&format!(
         "IgnoreUnknown=1;K8S_POD_NAMESPACE={namespace};K8S_POD_NAME={name};K8S_POD_INFRA_CONTAINER_ID=planned"
     ))
@@ -109,6 +115,6 @@ fn human(plan: &Plan) -> String {
     text
 }
 
-fn absolute(dir: &std::path::Path) -> Result<PathBuf, Problem> {
+fn absolute(dir: &Path) -> Result<PathBuf, Problem> {
     std::path::absolute(dir).map_err(|error| Problem::could_not_look(format!("{}: {error}", dir.display())))
 }

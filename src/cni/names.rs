@@ -20,6 +20,7 @@ pub struct NameError {
     pub rule: &'static str,
 }
 
+/// A newtype for a text that keeps a rule: `name!(Type, "what it is", rule)`, the rule giving what is wrong, if anything.
 macro_rules! name {
     ($(#[$doc:meta])* $type:ident, $what:literal, $rule:expr) => {
         $(#[$doc])*
@@ -74,6 +75,7 @@ macro_rules! name {
         }
     };
 }
+pub(crate) use name;
 
 name!(
     /// `CNI_CONTAINERID`: starts with an alphanumeric character, then alphanumerics, `_`, `.` and `-`

@@ -3,7 +3,6 @@
 /// Keys with a meaning here.
 pub(super) const OURS: &[&str] = &[
     "addBudget",
-    "auxiliaryCNIChainName",
     "binDir",
     "capabilities",
     "capabilityCheck",
@@ -13,7 +12,6 @@ pub(super) const OURS: &[&str] = &[
     "cniVersions",
     "confDir",
     "defaultNetworks",
-    "defaultRoutePolicy",
     "delBudget",
     "delegateProfilesDir",
     "delegates",
@@ -25,12 +23,10 @@ pub(super) const OURS: &[&str] = &[
     "name",
     "namespaceIsolation",
     "networkDirs",
-    "primaryRoutes",
     "readinessindicatorfile",
     "retryDeleteOnError",
     "runDir",
     "stateDir",
-    "statusWait",
     "systemNamespaces",
     "type",
 ];
@@ -43,12 +39,17 @@ pub(super) const RUNTIMES: &[&str] =
 const MULTUS: &[(&str, &str)] =
     &[("kubeconfig", "the plugin never talks to the API server"), ("logOptions", "the log is capped at 2 x 10 MB")];
 
+/// Keys of ours that have no effect in this version.
+const NOT_YET: &[&str] = &["auxiliaryCNIChainName", "defaultRoutePolicy", "primaryRoutes", "statusWait"];
+
 /// What to say about keys that nothing reads, one sentence each.
 pub(super) fn unused<'a>(keys: impl Iterator<Item = &'a str>) -> Vec<String> {
-    keys.filter(|key| !OURS.contains(key) && !RUNTIMES.contains(key) && !key.starts_with("cni.dev/"))
-        .map(|key| match MULTUS.iter().find(|(name, _)| *name == key) {
-            Some((_, why)) => format!("key {key:?} of Multus is not used: {why}"),
-            None => format!("unknown key {key:?} in the master config"),
+    keys.filter(|key| !key.starts_with("cni.dev/"))
+        .filter_map(|key| match MULTUS.iter().find(|(name, _)| *name == key) {
+            Some((_, why)) => Some(format!("key {key:?} of Multus is not used: {why}")),
+            None if NOT_YET.contains(&key) => Some(format!("key {key:?} has no effect in this version")),
+            None if OURS.contains(&key) || RUNTIMES.contains(&key) => None,
+            None => Some(format!("unknown key {key:?} in the master config")),
         })
         .collect()
 }

@@ -79,7 +79,7 @@ pub struct MasterConfig {
     pub add_budget: Span,
     /// `delBudget`: bounds a DEL.
     pub del_budget: Span,
-    /// `capabilityCheck`.
+    /// `capabilityCheck`. `Verify` is judged as `Strict` in this version, and is warned of.
     pub capability_check: CapabilityCheck,
     /// `logFile`, `logLevel`, `logToStderr`.
     pub log: LogKeys,
@@ -165,6 +165,12 @@ impl MasterConfig {
         let cni_version = version_of(object)?;
         let cluster_network = text(object, "clusterNetwork")?.map(|name| name.trim().to_owned());
         let delegates: Vec<Object> = list(object, "delegates", "a list of objects")?;
+        let mut warnings = unused(object.iter().map(|(key, _)| key));
+        let capability_check = object.get("capabilityCheck", "\"strict\" or \"verify\"")?;
+        let capability_check = capability_check.unwrap_or(CapabilityCheck::Strict);
+        if capability_check == CapabilityCheck::Verify {
+            warnings.push("\"capabilityCheck\" is taken as \"strict\" in this version".to_owned());
+        }
         let runtime_config: Object = object.get("runtimeConfig", "an object")?.unwrap_or_default();
         Ok(Self {
             name: NetworkName::new(name).map_err(ConfError::Name)?,
@@ -192,9 +198,7 @@ impl MasterConfig {
                 .unwrap_or_else(|| "/etc/cni/meta-cni/delegates".into()),
             add_budget: span(object, "addBudget", 20)?,
             del_budget: span(object, "delBudget", 50)?,
-            capability_check: object
-                .get("capabilityCheck", "\"strict\" or \"verify\"")?
-                .unwrap_or(CapabilityCheck::Strict),
+            capability_check,
             log: LogKeys {
                 file: path(object, "logFile")?,
                 level: text(object, "logLevel")?,
@@ -203,7 +207,7 @@ impl MasterConfig {
             runtime_config,
             prev_result: object.raw("prevResult").filter(|raw| *raw != "null").map(str::to_owned),
             valid_attachments: object.get("cni.dev/valid-attachments", "a list of attachments")?,
-            warnings: unused(object.iter().map(|(key, _)| key)),
+            warnings,
         })
     }
 }

@@ -9,17 +9,19 @@
 pub mod element;
 pub mod error;
 mod json;
+pub mod manifest;
 pub mod nad;
-
 pub mod names;
+pub mod pod;
 pub mod selection;
 pub mod status;
-
 pub mod values;
 
 pub use error::{MOST_ELEMENTS, Problem, SelectionError, Warning};
-pub use nad::{Format, Nad, NadError};
+pub use manifest::{Format, ManifestError};
+pub use nad::Nad;
 pub use names::{Namespace, ObjectName};
+pub use pod::Pod;
 pub use selection::{Parsed, Selection, default_network, parse};
 
 /// Pod annotation that asks for additional networks (section 4.1).

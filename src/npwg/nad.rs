@@ -1,48 +1,21 @@
 //! The parts of a NetworkAttachmentDefinition manifest that we read (section 3): its name, its CNI configuration, the
 //! device resource it draws from.
 //!
-//! One manifest in one document, JSON or YAML, as an API server or a person writes it. What `spec.config` says is not
-//! looked at here: it stays the text that it is, so that plugins get its bytes.
+//! What `spec.config` says is not looked at here: it stays the text that it is, so that plugins get its bytes.
 
-mod node;
-
-use serde_saphyr::budget::BudgetBreach;
-
-use self::node::Node;
 use super::RESOURCE_NAME_ANNOTATION;
-use super::error::{Kind, cut};
+use super::error::cut;
+use super::manifest::{Manifest, ManifestError};
 use super::names::{Namespace, ObjectName};
 use crate::cni::names::NameError;
 
-/// The largest manifest that is looked at; an API server takes no larger object.
-pub const MOST_BYTES: usize = 1024 * 1024;
+pub use super::manifest::Format;
 
 /// `apiVersion` of a NetworkAttachmentDefinition.
 pub const API_VERSION: &str = "k8s.cni.cncf.io/v1";
 
 /// `kind` of a NetworkAttachmentDefinition.
 pub const KIND: &str = "NetworkAttachmentDefinition";
-
-/// How a manifest is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
-    /// JSON.
-    Json,
-    /// YAML, one document.
-    Yaml,
-}
-
-impl Format {
-    /// The format of files with this extension (without its dot).
-    #[must_use]
-    pub fn of_extension(extension: &str) -> Option<Self> {
-        match extension {
-            "json" => Some(Self::Json),
-            "yaml" | "yml" => Some(Self::Yaml),
-            _ => None,
-        }
-    }
-}
 
 /// A network definition.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,181 +30,40 @@ pub struct Nad {
     pub resource_name: Option<String>,
 }
 
-/// Why a manifest is no network definition. Each text is one line and short.
-#[derive(Debug, thiserror::Error)]
-pub enum NadError {
-    /// The manifest is larger than [`MOST_BYTES`].
-    #[error("larger than {MOST_BYTES} bytes")]
-    TooLarge,
-    /// The manifest is not JSON.
-    #[error("not a JSON manifest: {0}")]
-    NotJson(serde_json::Error),
-    /// The manifest is not YAML, or more than one document, or of more nodes and aliases than a manifest needs.
-    #[error("not a YAML manifest: {message}")]
-    NotYaml {
-        /// What the parser says, with line and column when it knows them.
-        message: String,
-    },
-    /// A required key is missing.
-    #[error("key \"{key}\" is missing")]
-    Missing {
-        /// The key, with the keys that lead to it.
-        key: &'static str,
-    },
-    /// A value is not of the type it should be.
-    #[error("{key} is {found}, not {expected}")]
-    WrongType {
-        /// The key in quotes, with the keys that lead to it; or "the manifest".
-        key: String,
-        /// What it is.
-        found: Kind,
-        /// What it should be.
-        expected: Kind,
-    },
-    /// The manifest is of another kind or version.
-    #[error("key \"{key}\" is {text:?}, not {expected:?}")]
-    Other {
-        /// The key.
-        key: &'static str,
-        /// Its value, cut.
-        text: String,
-        /// What it should be.
-        expected: &'static str,
-    },
-    /// A name is invalid.
-    #[error("key \"{key}\": {error}")]
-    Name {
-        /// The key, with the keys that lead to it.
-        key: &'static str,
-        /// What is wrong.
-        error: NameError,
-    },
-}
-
 impl Nad {
     /// The definition in a manifest.
     ///
     /// # Errors
-    /// [`NadError`] with the first thing that is wrong.
-    pub fn parse(manifest: &[u8], format: Format) -> Result<Self, NadError> {
-        if manifest.len() > MOST_BYTES {
-            return Err(NadError::TooLarge);
-        }
-        let root = match format {
-            Format::Json => serde_json::from_slice(manifest).map_err(NadError::NotJson)?,
-            Format::Yaml => yaml(manifest)?,
-        };
-        Self::of_root(&root)
-    }
-
-    fn of_root(root: &Node) -> Result<Self, NadError> {
-        let wrong_type = |found| NadError::WrongType { key: "the manifest".to_owned(), found, expected: Kind::Object };
-        root.as_object().map_err(wrong_type)?;
-        expect(root, "apiVersion", API_VERSION)?;
-        expect(root, "kind", KIND)?;
-        let name = text(root, "metadata.name")?.ok_or(NadError::Missing { key: "metadata.name" })?;
-        let name = named("metadata.name", ObjectName::new(name))?;
-        let namespace = text(root, "metadata.namespace")?.filter(|text| !text.is_empty()).map(Namespace::new);
-        let namespace = namespace.map(|namespace| named("metadata.namespace", namespace)).transpose()?;
-        let config = text(root, "spec.config")?.filter(|text| !text.trim().is_empty()).map(str::to_owned);
-        Ok(Self { namespace, name, config, resource_name: resource_name(root)? })
+    /// [`ManifestError`] with the first thing that is wrong.
+    pub fn parse(bytes: &[u8], format: Format) -> Result<Self, ManifestError> {
+        let manifest = Manifest::parse(bytes, format, API_VERSION, KIND)?;
+        let config = manifest.text("spec.config")?.filter(|text| !text.trim().is_empty()).map(str::to_owned);
+        let resource_name =
+            manifest.annotation(RESOURCE_NAME_ANNOTATION)?.map(str::trim).filter(|name| !name.is_empty());
+        let resource_name = resource_name.map(resource).transpose()?;
+        let name = manifest.name.ok_or(ManifestError::Missing { key: "metadata.name" })?;
+        Ok(Self { namespace: manifest.namespace, name, config, resource_name })
     }
 }
 
 /// Longest name of a device resource: a domain, a slash and a label.
 const MOST_RESOURCE_NAME: usize = 253 + 1 + 63;
 
-fn resource_name(root: &Node) -> Result<Option<String>, NadError> {
-    let key = "metadata.annotations";
-    let Some(annotations) = root.at(key).map_err(wrong_type)? else { return Ok(None) };
-    let name = match annotations.get(RESOURCE_NAME_ANNOTATION).map_err(|found| wrong_type((key.to_owned(), found)))? {
-        None => return Ok(None),
-        Some(Node::Text(name)) if name.trim().is_empty() => return Ok(None),
-        Some(Node::Text(name)) => name.trim(),
-        Some(other) => {
-            let key = quoted(RESOURCE_NAME_ANNOTATION);
-            return Err(NadError::WrongType { key, found: other.kind(), expected: Kind::Text });
-        }
-    };
+fn resource(name: &str) -> Result<String, ManifestError> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._/".contains(&byte);
     let rule = match name {
         _ if name.len() > MOST_RESOURCE_NAME => "is too long",
         _ if !name.bytes().all(allowed) => "has a character other than letters, digits, \"-\", \".\", \"_\" and \"/\"",
-        _ => return Ok(Some(name.to_owned())),
+        _ => return Ok(name.to_owned()),
     };
     let error = NameError { what: "device resource", text: cut(name), rule };
-    Err(NadError::Name { key: RESOURCE_NAME_ANNOTATION, error })
-}
-
-fn named<T>(key: &'static str, name: Result<T, NameError>) -> Result<T, NadError> {
-    name.map_err(|error| NadError::Name { key, error })
-}
-
-fn quoted(key: &str) -> String {
-    format!("key \"{key}\"")
-}
-
-fn wrong_type((key, found): (String, Kind)) -> NadError {
-    NadError::WrongType { key: quoted(&key), found, expected: Kind::Object }
-}
-
-fn text<'a>(root: &'a Node, key: &'static str) -> Result<Option<&'a str>, NadError> {
-    match root.at(key).map_err(wrong_type)? {
-        None => Ok(None),
-        Some(Node::Text(text)) => Ok(Some(text)),
-        Some(other) => Err(NadError::WrongType { key: quoted(key), found: other.kind(), expected: Kind::Text }),
-    }
-}
-
-fn expect(root: &Node, key: &'static str, expected: &'static str) -> Result<(), NadError> {
-    match text(root, key)? {
-        None => Err(NadError::Missing { key }),
-        Some(text) if text == expected => Ok(()),
-        Some(text) => Err(NadError::Other { key, text: cut(text), expected }),
-    }
-}
-
-/// What a manifest needs, far from what would be slow: a parser's defaults are for documents of any kind.
-fn yaml(manifest: &[u8]) -> Result<Node, NadError> {
-    let options = serde_saphyr::options! {
-        budget: serde_saphyr::budget! {
-            max_events: 100_000,
-            max_nodes: 50_000,
-            max_depth: 64,
-            flow_nesting_limit: 64,
-            max_aliases: 100,
-            max_anchors: 100,
-            max_documents: 1,
-        },
-        with_snippet: false,
-    };
-    serde_saphyr::from_slice_with_options(manifest, options)
-        .map_err(|error| NadError::NotYaml { message: yaml_message(&error) })
-}
-
-/// What the parser says; in other words where it speaks of its options to who wrote the manifest.
-fn yaml_message(error: &serde_saphyr::Error) -> String {
-    use serde_saphyr::Error;
-    let said = match error.without_snippet() {
-        Error::Budget { breach: BudgetBreach::Documents { .. }, .. } => "more than one document".to_owned(),
-        Error::Budget { .. } => "larger or deeper than a manifest is".to_owned(),
-        Error::DuplicateMappingKey { key: Some(key), .. } => format!("key {:?} is given twice", cut(key)),
-        _ => return one_line(&error.to_string()),
-    };
-    match error.location() {
-        Some(location) => format!("{said} at line {}, column {}", location.line(), location.column()),
-        None => said,
-    }
-}
-
-/// A parser's message cut to what fits into ours, line breaks and other control characters replaced.
-fn one_line(message: &str) -> String {
-    message.chars().take(200).map(|c| if c.is_control() { ' ' } else { c }).collect()
+    Err(ManifestError::Name { key: RESOURCE_NAME_ANNOTATION, error })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::npwg::manifest::MOST_BYTES;
 
     const HEAD: &str = "apiVersion: k8s.cni.cncf.io/v1\nkind: NetworkAttachmentDefinition\n";
 

@@ -8,61 +8,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::cni::names::NameError;
-
-macro_rules! name {
-    ($(#[$doc:meta])* $type:ident, $what:literal, $rule:path) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-        #[serde(try_from = "String", into = "String")]
-        pub struct $type(String);
-
-        impl $type {
-            /// The name, if `text` is valid.
-            ///
-            /// # Errors
-            /// [`NameError`] with the rule that `text` breaks.
-            pub fn new(text: impl Into<String>) -> Result<Self, NameError> {
-                let text = text.into();
-                match $rule(&text) {
-                    None => Ok(Self(text)),
-                    Some(rule) => Err(NameError { what: $what, text: text.chars().take(64).collect(), rule }),
-                }
-            }
-
-            /// The name as text.
-            #[must_use]
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl TryFrom<String> for $type {
-            type Error = NameError;
-            fn try_from(text: String) -> Result<Self, NameError> {
-                Self::new(text)
-            }
-        }
-
-        impl From<$type> for String {
-            fn from(name: $type) -> String {
-                name.0
-            }
-        }
-
-        impl fmt::Display for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
-            }
-        }
-
-        impl AsRef<Path> for $type {
-            fn as_ref(&self) -> &Path {
-                Path::new(&self.0)
-            }
-        }
-    };
-}
+use crate::cni::names::{NameError, name};
 
 name!(
     /// A namespace: one DNS-1123 label, at most 63 bytes.

@@ -8,11 +8,12 @@ use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
 
-use super::error::{Kind, MOST_BYTES, MOST_ELEMENTS, Notice, Problem, SelectionError, Warning, cut};
+use super::error::{Kind, Notice, Problem, SelectionError, Warning, cut};
 use super::json::{kind, too_deep};
 use super::names::Namespace;
 
 pub use super::element::Selection;
+pub use super::error::{MOST_BYTES, MOST_ELEMENTS};
 
 /// What an annotation asks for, in its order, and what its author should know about it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

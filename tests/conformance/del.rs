@@ -32,6 +32,7 @@ pub fn checks() -> Vec<Check> {
         check("A16_del_succeeds::never_added", Needs::Nothing, never_added),
         check("A16_del_succeeds::state_is_gone", Needs::Nothing, state_is_gone),
         check("A16_del_leaves_nothing", Needs::Nothing, leaves_nothing),
+        check("A16_del_after_a_refused_add_leaves_nothing", Needs::Nothing, after_a_refusal),
     ];
     for (name, change) in [
         ("older_version", json!({ "cniVersion": "0.4.0" })),
@@ -303,6 +304,14 @@ fn leaves_nothing(subject: &Subject) {
     );
     world.del();
     nothing_left(&world);
+}
+
+fn after_a_refusal(subject: &Subject) {
+    let world = World::new(subject);
+    refused(&world.call("ADD").networks("no-such-network").run());
+    world.call("DEL").networks("no-such-network").run().success();
+    nothing_left(&world);
+    world.add();
 }
 
 fn another_config(subject: &Subject, change: &Value) {

@@ -49,6 +49,13 @@ fn bad_configs() -> Vec<Check> {
     ] {
         checks.push(check(format!("A5_bad_config::{name}"), Needs::Nothing, move |s| bad_stdin(s, stdin, code)));
     }
+    for version in ["2.0.0", "1.2.0", "latest", "0.5.0"] {
+        checks.push(check(format!("A5_version_not_spoken_is_code_1::{version}"), Needs::Nothing, move |s| {
+            let world = World::new(s);
+            let output = world.call("ADD").set("cniVersion", version.into()).run();
+            refused_untouched(&world, &output, 1).tells(&[version]);
+        }));
+    }
     checks
 }
 

@@ -4,6 +4,7 @@
 use crate::harness::{Output, files_below};
 use crate::world::World;
 use serde_json::Value;
+use std::path::PathBuf;
 use std::sync::OnceLock;
 
 /// Characters a message may have (G4).
@@ -84,11 +85,11 @@ pub fn rejected(world: &World, output: &Output, code: u64) -> Refusal {
     refused_untouched(world, output, code)
 }
 
-/// Refused before anything ran, and nothing remembers it.
+/// Refused before anything ran, and nothing remembers it. A lock file may wait for the DEL that every runtime sends.
 pub fn refused_untouched(world: &World, output: &Output, code: u64) -> Refusal {
     let refusal = refused_with(output, code);
     assert_eq!(world.node.order(), Vec::<String>::new(), "delegates ran");
-    nothing_left(world);
+    none_left_in(world, &[world.node.state()]);
     refusal
 }
 
@@ -123,7 +124,11 @@ pub fn nothing_attached(world: &World) {
 
 /// No file of the node speaks of this sandbox.
 pub fn nothing_left(world: &World) {
-    let left: Vec<_> = [world.node.state(), world.node.run_dir()]
+    none_left_in(world, &[world.node.state(), world.node.run_dir()]);
+}
+
+fn none_left_in(world: &World, dirs: &[PathBuf]) {
+    let left: Vec<_> = dirs
         .iter()
         .flat_map(|dir| files_below(dir))
         .filter(|path| path.to_string_lossy().contains(&world.sandbox.id))

@@ -4,6 +4,7 @@ use crate::judge::{refused, refused_untouched};
 use crate::world::{Subject, World, list};
 use crate::{Check, Needs, check};
 use serde_json::{Value, json};
+use std::path::Path;
 
 pub fn checks() -> Vec<Check> {
     let mut checks = Vec::new();
@@ -21,9 +22,9 @@ pub fn checks() -> Vec<Check> {
     checks
 }
 
-/// `SELF` stands for the subject's own plugin type. The inner part is finite, so a plugin that runs it comes back.
+/// `SELF` stands for the subject's own plugin type, `STATE` for where it keeps files. The inner part is finite, so a plugin that runs it comes back.
 fn rows() -> Vec<(&'static str, Value, &'static str)> {
-    let inner = json!({ "type": "SELF", "name": "inner", "cniVersion": "1.0.0", "delegates": [
+    let inner = json!({ "type": "SELF", "name": "inner", "cniVersion": "1.0.0", "cniDir": "STATE", "delegates": [
         { "type": "main", "name": "innermost", "cniVersion": "1.0.0" },
     ] });
     vec![
@@ -46,8 +47,9 @@ fn rows() -> Vec<(&'static str, Value, &'static str)> {
     ]
 }
 
-fn renamed(config: &Value, own: &str) -> Value {
-    serde_json::from_str(&config.to_string().replace("\"SELF\"", &format!("\"{own}\""))).unwrap()
+fn filled(config: &Value, own: &str, state: &Path) -> Value {
+    let text = config.to_string().replace("SELF", own).replace("STATE", &state.display().to_string());
+    serde_json::from_str(&text).unwrap()
 }
 
 fn world(subject: &Subject, name: &str) -> World {
@@ -62,7 +64,7 @@ fn world(subject: &Subject, name: &str) -> World {
 fn nested(subject: &Subject, config: &Value, pointer: &str, primary: bool) {
     let own = subject.kind.name();
     let world = world(subject, own);
-    let config = renamed(config, own);
+    let config = filled(config, own, &world.node.state());
     if primary {
         world.primary(&config);
     } else {

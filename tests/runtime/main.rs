@@ -12,5 +12,6 @@
 mod crio;
 mod faults;
 mod harness;
+mod kill;
 mod pods;
 mod status;

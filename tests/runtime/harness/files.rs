@@ -2,10 +2,11 @@
 //! depends on when the runtime notices a file.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
+
+use super::node::write_program;
 
 /// The key by which a runtime sends a pod's annotations.
 pub(crate) const POD_ANNOTATIONS: &str = "io.kubernetes.cri.pod-annotations";
@@ -104,8 +105,7 @@ impl EtcCni {
     /// `net-slow` is a network whose ADD does not come back: its plugin sleeps, in a process of its own, for a minute.
     pub(crate) fn write_slow_network(&self) {
         let plugin = self.path.with_file_name("opt-cni").join("bin/sleeper");
-        fs::write(&plugin, "#!/bin/sh\n[ \"$CNI_COMMAND\" = ADD ] && sleep 61\nexit 0\n").expect("writing a plugin");
-        fs::set_permissions(&plugin, fs::Permissions::from_mode(0o755)).expect("making the plugin a program");
+        write_program(&plugin, "#!/bin/sh\n[ \"$CNI_COMMAND\" = ADD ] && sleep 61\nexit 0\n");
         self.write_network("default", "net-slow", &json!([{"type": "sleeper"}]));
     }
 

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
@@ -155,6 +156,15 @@ impl Node {
         self.run(&command)
     }
 
+    /// Puts a tracer before the plugin: with `/var/log/kill-at` it kills the plugin at the moment that file names.
+    pub(crate) fn trace_plugin(&self) {
+        let plugin = self.folder("opt-cni/bin/meta-cni");
+        fs::rename(&plugin, self.folder("opt-cni/plugin")).expect("moving the plugin");
+        let tracer = "#!/bin/sh\nread -r moment 2>/dev/null </var/log/kill-at || exec /opt/cni/plugin\n\
+            exec strace -o /dev/null -e inject=\"$moment\" /opt/cni/plugin\n";
+        write_program(&plugin, tracer);
+    }
+
     /// Kills containerd alone, with SIGKILL; shims, pods and plugins go on.
     pub(crate) fn crash_runtime(&self) {
         self.script_step("crash");
@@ -185,6 +195,12 @@ impl Drop for Node {
         drop(self.script.stdin.take());
         let _ = self.script.wait();
     }
+}
+
+/// A shell script where a plugin is looked for.
+pub(crate) fn write_program(path: &Path, script: &str) {
+    fs::write(path, script).expect("writing a program");
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("making it a program");
 }
 
 /// Asks again until it holds; a test that waits longer than this waits for something that does not come.

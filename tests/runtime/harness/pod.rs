@@ -205,7 +205,8 @@ fn files_left(folder: &Path, left: &mut BTreeSet<String>) {
             continue;
         }
         let of_a_network = name == "lock" || name.starts_with("last_reserved_ip.");
-        let of_the_node = ["primary.json", "epoch", "adding"].contains(&name.as_str());
+        // The maker of the epoch may die on the way: at most once per boot, in a place that a boot empties.
+        let of_the_node = ["primary.json", "epoch", "adding"].contains(&name.as_str()) || name.starts_with(".epoch.");
         if !of_a_network && !of_the_node {
             left.insert(format!("file {}", path.display()));
         }
