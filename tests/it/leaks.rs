@@ -36,13 +36,13 @@ fn left(node: &Node) -> Vec<std::path::PathBuf> {
     left
 }
 
-#[test]
-fn f3_a_thousand_failed_adds_in_a_row_leave_nothing() {
+/// Fails `count` ADDs of as many sandboxes one after the other.
+fn fails_in_a_row(count: usize) {
     let node = node_with(&json!({ "log": "" }));
     let networks = refusing(&node);
     let mut pod = Sandbox::new();
     let first = pod.id.clone();
-    for number in 0..1000 {
+    for number in 0..count {
         // A sandbox that failed is not tried again: the runtime makes another one.
         pod.id = format!("{first}-{number}");
         let (network, code) = &networks[number % networks.len()];
@@ -55,6 +55,15 @@ fn f3_a_thousand_failed_adds_in_a_row_leave_nothing() {
         let entries = std::fs::read_dir(node.state().join(dir)).map_or(0, Iterator::count);
         assert_eq!(entries, 0, "directories of sandboxes are left in {dir}");
     }
+}
+
+#[test]
+fn f3_a_thousand_failed_adds_leave_nothing() {
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| fails_in_a_row(250));
+        }
+    });
 }
 
 #[test]

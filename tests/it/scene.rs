@@ -88,10 +88,12 @@ pub fn kill(pid: u64) {
     let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
 }
 
-/// Files below the node's state and run directories that speak of the sandbox.
+/// Files and directories below the node's state and run directories that speak of the sandbox.
 pub fn left_of(node: &Node, sandbox: &Sandbox) -> Vec<PathBuf> {
     let mut left = [files_below(&node.state()), files_below(&node.run_dir())].concat();
     left.retain(|path| path.to_string_lossy().contains(&sandbox.id));
+    let empty = ["attachments", "queue"].map(|dir| node.state().join(dir).join(&sandbox.id));
+    left.extend(empty.into_iter().filter(|dir| dir.exists() && files_below(dir).is_empty()));
     left
 }
 

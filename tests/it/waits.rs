@@ -127,7 +127,8 @@ fn d15_a_primary_whose_directory_was_missing_is_seen() {
     let node = waiting_node();
     let path = node.root().join("later/still/10-primary.conflist");
     node.master(&json!({ "clusterNetwork": path }));
-    let add = waiting(&node, &Sandbox::new());
+    let sandbox = Sandbox::new();
+    let add = waiting(&node, &sandbox);
     let delay = delay(&node, add, || rename_into(path, &primary().to_string()));
     assert!(delay < POLL * 4, "{delay:?}");
 }
@@ -139,7 +140,8 @@ fn d8_a_half_written_primary_is_waited_for() {
         let node = waiting_node();
         let path = node.conf().join("10-primary.conflist");
         std::fs::write(&path, first).unwrap();
-        let add = waiting(&node, &Sandbox::new());
+        let sandbox = Sandbox::new();
+        let add = waiting(&node, &sandbox);
         assert_eq!(node.order(), Vec::<String>::new());
         let delay = delay(&node, add, || std::fs::write(&path, &text).unwrap());
         assert!(delay < Duration::from_millis(900), "by event, not by tick: {delay:?} after {first:?}");
@@ -202,7 +204,8 @@ fn b28_an_add_waits_for_the_readiness_indicator_file() {
     node.master(&json!({ "readinessindicatorfile": ready, "addBudget": "700ms" }));
     ends_at_its_budget(&node.call("ADD", &Sandbox::new()).run(), "ready/indicator");
     node.master(&json!({ "addBudget": "20s" }));
-    let add = node.call("ADD", &Sandbox::new()).start();
+    let sandbox = Sandbox::new();
+    let add = node.call("ADD", &sandbox).start();
     std::thread::sleep(Duration::from_millis(300));
     assert_eq!(node.order(), Vec::<String>::new());
     let delay = delay(&node, add, || std::fs::write(&ready, "").unwrap());
