@@ -38,7 +38,12 @@ impl Records {
     pub fn put(&self, record: &Record) -> Result<(), StoreError> {
         let path = self.path(&record.sandbox.container_id, &record.attachment.ifname);
         let text = seal(record).map_err(|error| StoreError::refused(&path, error.to_string()))?;
-        write(&path, text.as_bytes(), Survives::Process)
+        let written = write(&path, text.as_bytes(), Survives::Process);
+        if written.is_err() {
+            // The directory may have been made and the file not: a full disk.
+            remove_if_empty(&self.dir(&record.sandbox.container_id));
+        }
+        written
     }
 
     /// The record of one attachment; `None` when there is none that can be read.
