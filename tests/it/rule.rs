@@ -242,10 +242,12 @@ fn the_plugin_is_lean() {
     assert_eq!(lean(&tree), Vec::<String>::new());
 }
 
+type Rule = fn(&Source) -> Vec<String>;
+
 #[test]
 fn a_text_that_breaks_a_rule_is_seen() {
     let long = "//! Long.\n".to_owned() + &"// line\n".repeat(LONGEST_FILE);
-    let rules: [(fn(&Source) -> Vec<String>, &str, &str, bool); 18] = [
+    let rules: [(Rule, &str, &str, bool); 18] = [
         (wrong_imports, "cni/x.rs", "//! x\nuse crate::plan::Plan;\n", true),
         (wrong_imports, "plan/x.rs", "//! x\nlet a = crate::store::exists(x);\n", true),
         (wrong_imports, "plan/mod.rs", "//! x\nuse super::exec::Host;\n", true),
