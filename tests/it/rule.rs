@@ -49,6 +49,9 @@ const NEVER_IN_THE_PLUGIN: [&str; 6] = ["tokio", "hyper", "kube", "rustls", "ton
 /// Lines of a file, without its tests.
 const LONGEST_FILE: usize = 400;
 
+/// What is wrong with a file, one sentence each.
+type Rule = fn(&Source) -> Vec<String>;
+
 /// A file of `src`: the module that owns it, its place below `src`, its text.
 struct Source {
     place: PathBuf,
@@ -201,7 +204,7 @@ fn lean(tree: &str) -> Vec<String> {
 }
 
 #[track_caller]
-fn holds(rule: fn(&Source) -> Vec<String>) {
+fn holds(rule: Rule) {
     let sources = sources();
     assert!(sources.len() > 50, "only {} files: the scan looks in the wrong place", sources.len());
     let broken: Vec<String> = sources.iter().flat_map(rule).collect();
@@ -241,8 +244,6 @@ fn the_plugin_is_lean() {
     assert!(tree.contains("serde_json v"), "that is no tree: {tree}");
     assert_eq!(lean(&tree), Vec::<String>::new());
 }
-
-type Rule = fn(&Source) -> Vec<String>;
 
 #[test]
 fn a_text_that_breaks_a_rule_is_seen() {
