@@ -49,6 +49,9 @@ const NEVER_IN_THE_PLUGIN: [&str; 6] = ["tokio", "hyper", "kube", "rustls", "ton
 /// Lines of a file, without its tests.
 const LONGEST_FILE: usize = 400;
 
+/// What is wrong with a file, one sentence each.
+type Rule = fn(&Source) -> Vec<String>;
+
 /// A file of `src`: the module that owns it, its place below `src`, its text.
 struct Source {
     place: PathBuf,
@@ -201,7 +204,7 @@ fn lean(tree: &str) -> Vec<String> {
 }
 
 #[track_caller]
-fn holds(rule: fn(&Source) -> Vec<String>) {
+fn holds(rule: Rule) {
     let sources = sources();
     assert!(sources.len() > 50, "only {} files: the scan looks in the wrong place", sources.len());
     let broken: Vec<String> = sources.iter().flat_map(rule).collect();
@@ -245,7 +248,7 @@ fn the_plugin_is_lean() {
 #[test]
 fn a_text_that_breaks_a_rule_is_seen() {
     let long = "//! Long.\n".to_owned() + &"// line\n".repeat(LONGEST_FILE);
-    let rules: [(fn(&Source) -> Vec<String>, &str, &str, bool); 18] = [
+    let rules: [(Rule, &str, &str, bool); 18] = [
         (wrong_imports, "cni/x.rs", "//! x\nuse crate::plan::Plan;\n", true),
         (wrong_imports, "plan/x.rs", "//! x\nlet a = crate::store::exists(x);\n", true),
         (wrong_imports, "plan/mod.rs", "//! x\nuse super::exec::Host;\n", true),
