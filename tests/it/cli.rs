@@ -177,13 +177,13 @@ fn g2_plan_tells_by_its_exit_code_what_is_wrong() {
     let (node, config, pod) = elaborate();
     let plugins = node.plugins();
     let pod_asking = |networks: &str| {
-        let pod = json!({ "kind": "Pod", "metadata": { "name": "p", "annotations": { "k8s.v1.cni.cncf.io/networks": networks } } });
+        let pod = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "p", "annotations": { "k8s.v1.cni.cncf.io/networks": networks } } });
         node.write(&format!("pods/{}.json", networks.len()), &pod.to_string())
     };
     let unknown = pod_asking("net-x");
     let malformed = pod_asking("[{\"name\": 1}]");
     let torn = node.write("torn.conf", "{\"name\":");
-    let no_pod = node.write("service.yaml", "kind: Service\nmetadata: {}\n");
+    let no_pod = node.write("service.yaml", "apiVersion: v1\nkind: Service\nmetadata: {name: s}\n");
     let nowhere = node.root().join("nowhere");
     let plan = |config: &Path, pod: &Path| {
         meta_cni(["plan", "--config", text(config), "--pod", text(pod), "--bin-dir", text(&plugins)])
