@@ -33,23 +33,29 @@ pub fn asked(config: &MasterConfig, args: &CniArgs) -> Result<Asked, CniError> {
         let value = annotations.get::<String>(key, "a string");
         value.map_err(|error| refused(format!("runtimeConfig: {CAPABILITY:?}: {error}")))
     };
-    let networks = match text(NETWORKS_ANNOTATION)? {
-        None => Vec::new(),
-        Some(annotation) => {
-            let parsed = npwg::parse(&annotation, &namespace)
-                .map_err(|error| refused(format!("annotation {NETWORKS_ANNOTATION}: {error}")))?;
-            for warning in &parsed.warnings {
-                tracing::warn!("annotation {NETWORKS_ANNOTATION}: {warning}");
-            }
-            parsed.selections
-        }
-    };
+    let mut networks = Vec::new();
+    if let Some(annotation) = text(NETWORKS_ANNOTATION)? {
+        let parsed = npwg::parse(&annotation, &namespace)
+            .map_err(|error| refused(format!("annotation {NETWORKS_ANNOTATION}: {error}")))?;
+        warn(NETWORKS_ANNOTATION, &parsed.warnings);
+        networks = parsed.selections;
+    }
     let multus = Namespace::new(config.multus_namespace.as_str())
         .map_err(|error| refused(format!("master config: key \"multusNamespace\": {error}")))?;
-    let default_network = npwg::default_network(text(DEFAULT_NETWORK_ANNOTATION)?.as_deref(), &multus)
+    let mut default_network = None;
+    if let Some((selection, warnings)) = npwg::default_network(text(DEFAULT_NETWORK_ANNOTATION)?.as_deref(), &multus)
         .map_err(|error| refused(format!("annotation {DEFAULT_NETWORK_ANNOTATION}: {error}")))?
-        .map(|(selection, _)| selection);
+    {
+        warn(DEFAULT_NETWORK_ANNOTATION, &warnings);
+        default_network = Some(selection);
+    }
     Ok(Asked { namespace: Some(namespace), default_network, networks })
+}
+
+fn warn(annotation: &str, warnings: &[npwg::Warning]) {
+    for warning in warnings {
+        tracing::warn!("annotation {annotation}: {warning}");
+    }
 }
 
 /// The annotations that the runtime sent; a `null` means that the pod has none.

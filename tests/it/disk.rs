@@ -96,14 +96,14 @@ fn f1_a12_an_add_whose_disk_fills_up_on_the_way_takes_everything_back() {
         isolated(|_| {
             let node = small_node();
             let go = node.root().join("go");
-            node.nad("default", "net-a", &scripted("net-a", "extra", &json!({ "ADD": { "block_until_file": go } })));
+            node.primary(&scripted("cluster", "main", &json!({ "ADD": { "block_until_file": go } })));
             let sandbox = Sandbox::new();
             let add = node.call("ADD", &sandbox).networks("net-a").start();
-            eventually("the second delegate", || node.calls().into_iter().find(|call| call.kind == "extra"));
+            eventually("the first delegate", || node.calls().into_iter().next());
             wrong.happens_to(&node.state());
             std::fs::write(&go, "").unwrap();
             says(&add.wait(), wrong, &node.state());
-            assert_eq!(node.order(), ["ADD eth0 main", "ADD net1 extra", "DEL net1 extra", "DEL eth0 main"]);
+            assert_eq!(node.order(), ["ADD eth0 main", "DEL eth0 main"]);
             wrong.ends(&node.state());
             succeeded(&node.call("DEL", &sandbox).run());
             nothing_left(&node, &sandbox);

@@ -11,8 +11,13 @@ use std::path::Path;
 
 /// A record as far as exact bytes matter.
 #[derive(Deserialize)]
-struct Exact {
-    record: ExactRecord,
+struct Exact<T> {
+    record: T,
+}
+
+#[derive(Deserialize)]
+struct ExactOutcome {
+    result: Option<Box<RawValue>>,
 }
 
 #[derive(Deserialize)]
@@ -34,7 +39,12 @@ struct ExactCall {
 #[track_caller]
 fn exact(path: &Path) -> ExactRecord {
     let text = std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    serde_json::from_slice::<Exact>(&text).unwrap().record
+    let mut texts = text.split(|byte| *byte == 0x1e);
+    let mut record = serde_json::from_slice::<Exact<ExactRecord>>(texts.next().unwrap()).unwrap().record;
+    for outcome in texts {
+        record.result = serde_json::from_slice::<Exact<ExactOutcome>>(outcome).unwrap().record.result;
+    }
+    record
 }
 
 /// A node with a primary and the network `default/net-a`, whose delegates run until the file given here is there.

@@ -111,8 +111,13 @@ pub fn record_path(node: &Node, sandbox: &Sandbox, ifname: &str) -> PathBuf {
 #[track_caller]
 pub fn record(path: &Path) -> Value {
     let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let envelope: Value = serde_json::from_str(&text).unwrap();
-    envelope["record"].clone()
+    let mut texts = text.split('\u{1e}').map(|text| serde_json::from_str::<Value>(text).unwrap()["record"].clone());
+    let mut record = texts.next().unwrap();
+    for outcome in texts {
+        record["state"] = outcome["state"].clone();
+        record["result"] = outcome["result"].clone();
+    }
+    record
 }
 
 /// The lock file of a sandbox.
