@@ -1,7 +1,7 @@
 //! A pod's network namespace seen from the host: which one it is, and what is in it.
 //!
 //! Owns: the identity of a namespace (device and inode of its file), and reading links, addresses and routes through a
-//! netlink socket opened inside. Never moves the calling thread into another namespace, never changes anything in one,
+//! netlink socket opened inside. Never leaves the calling thread in another namespace, never changes anything in one,
 //! never spawns a process. CNI specification: `CNI_NETNS`, and error 8 for a namespace that cannot be used.
 
 mod dump;
@@ -11,7 +11,7 @@ mod parse;
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use netlink_packet_core::DecodeError;
@@ -34,8 +34,6 @@ const OWN: &str = "/proc/thread-self/ns/net";
 const NSFS: i64 = 0x6e73_6673;
 /// A dump that keeps changing under us is asked for this often before we give up.
 const ATTEMPTS: u32 = 16;
-/// The helper thread makes three system calls.
-const THREAD_STACK: usize = 64 * 1024;
 
 const RTM_NEWLINK: u16 = 16;
 const RTM_GETLINK: u16 = 18;
@@ -202,22 +200,23 @@ impl Netns {
         Err(NetnsError::Unsettled { path: self.path.clone(), what })
     }
 
-    /// A netlink socket inside the namespace. A thread of its own enters it, opens the socket and ends there: no
-    /// thread ever has to find its way back, so no failure can leave the caller in the pod's namespace.
+    /// A netlink socket inside the namespace: the calling thread enters it, opens the socket and goes back.
+    ///
+    /// A thread of its own would need no way back, but starting one costs more than all the rest of a list.
+    ///
+    /// # Panics
+    /// When the kernel does not let the thread back into its own namespace: nothing may run on in the pod's.
     fn connect(&self) -> Result<Socket, NetnsError> {
-        let (path, file) = (&self.path, self.file.as_fd());
-        let failed = |source| NetnsError::Enter { path: path.clone(), source };
-        let inside = || -> Result<Socket, NetnsError> {
-            setns(file, CloneFlags::CLONE_NEWNET).map_err(|errno| match errno {
-                Errno::EINVAL => NetnsError::NotANetns { path: path.clone() },
-                other => failed(other.into()),
-            })?;
-            dump::connect().map_err(failed)
-        };
-        std::thread::scope(|scope| {
-            let helper = std::thread::Builder::new().stack_size(THREAD_STACK).spawn_scoped(scope, inside);
-            let ended = helper.map_err(failed)?.join();
-            ended.unwrap_or_else(|_| Err(failed(io::ErrorKind::Other.into())))
-        })
+        let failed = |source| NetnsError::Enter { path: self.path.clone(), source };
+        let (home, _) = examine(Path::new(OWN), OFlag::O_RDONLY)?;
+        setns(&self.file, CloneFlags::CLONE_NEWNET).map_err(|errno| match errno {
+            Errno::EINVAL => NetnsError::NotANetns { path: self.path.clone() },
+            other => failed(other.into()),
+        })?;
+        let socket = dump::connect();
+        if let Err(errno) = setns(home, CloneFlags::CLONE_NEWNET) {
+            panic!("cannot leave network namespace {}: {errno}", self.path.display());
+        }
+        socket.map_err(failed)
     }
 }

@@ -12,6 +12,10 @@ use super::{Attachment, Sandbox};
 /// The version we write.
 const VERSION: u32 = 1;
 
+/// What stands before each text after the first, as in RFC 7464: a character that JSON cannot hold, while a plugin's own
+/// bytes may well hold line feeds.
+const SEPARATOR: u8 = 0x1e;
+
 /// Identity of a network namespace: device and inode of its file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NetnsId {
@@ -77,6 +81,16 @@ pub struct Record {
     pub result: Option<Box<RawValue>>,
 }
 
+/// How an attachment ended: a text after its record.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Outcome {
+    /// How far it came.
+    pub state: State,
+    /// What the last plugin of the chain printed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<Box<RawValue>>,
+}
+
 /// Why bytes are no record.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
@@ -131,6 +145,30 @@ fn checksum(text: &str) -> String {
 }
 
 impl Record {
+    /// The record in `bytes`: its own text, and the last outcome after it that is whole. One that is not is that of a
+    /// writer that died: as if it had not been begun.
+    ///
+    /// # Errors
+    /// [`RecordError`] when the first text is no record.
+    pub fn read(bytes: &[u8]) -> Result<Self, RecordError> {
+        let mut texts = bytes.split(|byte| *byte == SEPARATOR);
+        let mut record: Self = unseal(texts.next().unwrap_or_default())?;
+        for outcome in texts.filter_map(|text| unseal::<Outcome>(text).ok()) {
+            record.state = outcome.state;
+            record.result = outcome.result;
+        }
+        Ok(record)
+    }
+
+    /// The text that says how the attachment ended, to go after the record's own.
+    ///
+    /// # Errors
+    /// The encoder's, which our own values do not meet.
+    pub fn outcome_text(&self) -> Result<String, serde_json::Error> {
+        let outcome = Outcome { state: self.state, result: self.result.clone() };
+        Ok(format!("{}{}\n", char::from(SEPARATOR), seal(&outcome)?))
+    }
+
     /// True if this record is of a plugin call that attached everything it was to attach, judged by all of its records.
     #[must_use]
     pub fn complete<'a>(of_one_call: impl Iterator<Item = &'a Self>) -> bool {

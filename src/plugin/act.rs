@@ -83,7 +83,7 @@ fn attach(ours: &Ours<'_>, mut record: Record) -> Result<Record, (Option<Box<Rec
         let error = CniError::new(Code::TRY_AGAIN, "a DEL of this sandbox came in between; all is taken back");
         return Err((Some(Box::new(record)), error.in_context(&context)));
     }
-    match records.put(&record) {
+    match records.end(&record) {
         Ok(()) => Ok(record),
         Err(error) => Err((Some(Box::new(record)), CniError::from(error).in_context(&context))),
     }
@@ -101,7 +101,7 @@ pub(super) fn undo_all(ours: &Ours<'_>, records: Vec<Record>) -> Vec<CniError> {
             Ok(()) => {
                 record.state = State::Undone;
                 record.result = None;
-                if let Err(error) = ours.context.records.put(&record) {
+                if let Err(error) = ours.context.records.end(&record) {
                     // The record stays as begun: its DEL is run once more, which harms nothing.
                     tracing::warn!(error = error.story(), "the tombstone could not be written");
                 }

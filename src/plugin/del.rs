@@ -29,7 +29,7 @@ pub(super) fn del(context: &Context, id: &AttachmentId, netns: Option<&Path>) ->
     let lock = wrest(context, &id.container_id, deadline)?;
     let marks = note(lock.as_ref());
     let host = Host { marks: Some(&marks) };
-    let ours = Ours { context, host: &host, lock: lock.as_ref(), epoch: context.epoch()? };
+    let ours = Ours { context, host: &host, lock: lock.as_ref(), epoch: epoch(context) };
     let outcome = delete_all(&ours, id, netns, deadline);
     if let Some(lock) = &lock {
         lock.unlink_unless_needed(&context.records, &id.container_id);
@@ -37,13 +37,26 @@ pub(super) fn del(context: &Context, id: &AttachmentId, netns: Option<&Path>) ->
     outcome
 }
 
+/// The epoch, for what has to be done again. Without one that is of another epoch, which is looked at the sooner.
+fn epoch(context: &Context) -> String {
+    context.epoch().unwrap_or_else(|error| {
+        tracing::warn!("DEL goes on without an epoch: {}", error.msg);
+        String::new()
+    })
+}
+
 fn delete_all(ours: &Ours<'_>, id: &AttachmentId, netns: Option<&Path>, deadline: Instant) -> Result<(), CniError> {
     let records = &ours.context.records;
     let found = records.of(&id.container_id)?;
     let damaged = !found.damaged.is_empty();
+    let mut errors: Vec<CniError> = Vec::new();
     for (path, why) in found.damaged {
-        let moved = records.quarantine(&id.container_id, &path)?;
-        tracing::error!(moved = %moved.display(), "a damaged record is put aside: {} {why}", path.display());
+        match records.quarantine(&id.container_id, &path) {
+            Ok(moved) => {
+                tracing::error!(moved = %moved.display(), "a damaged record is put aside: {} {why}", path.display());
+            }
+            Err(error) => errors.push(error.into()),
+        }
     }
     let is_tombstone = |record: &&Record| record.request == id.ifname && record.state == State::Undone;
     let tombstones: Vec<_> =
@@ -53,8 +66,7 @@ fn delete_all(ours: &Ours<'_>, id: &AttachmentId, netns: Option<&Path>, deadline
     if damaged || (mine.is_empty() && tombstones.is_empty()) {
         outcome = without_record(ours, id, netns, deadline);
     }
-    let errors: Vec<CniError> =
-        mine.into_iter().filter_map(|record| finish(ours, record, netns, deadline).err()).collect();
+    errors.extend(mine.into_iter().filter_map(|record| finish(ours, record, netns, deadline).err()));
     for ifname in tombstones {
         records.remove(&id.container_id, &ifname)?;
     }

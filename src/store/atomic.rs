@@ -100,6 +100,17 @@ fn temporary<T>(
         .map_err(StoreError::io("make a temporary file for", path))
 }
 
+/// Appends `bytes` to the file at `path`, which must be there, in one write. Readers pass over a last text that is not whole.
+///
+/// # Errors
+/// [`StoreError`] when not all of it could be written.
+pub fn append(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    let mut options = OpenOptions::new();
+    let mut file =
+        options.append(true).custom_flags(nix::libc::O_NOFOLLOW).open(path).map_err(StoreError::io("open", path))?;
+    file.write_all(bytes).map_err(StoreError::io("write", path))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -74,7 +74,11 @@ pub fn try_sandbox(
         file.set_len(0).map_err(StoreError::io("empty", &path))?;
         let lock = SandboxLock { file, path, written: AtomicU64::new(0) };
         let line = format!("call {} {} {operation}\n", call.pid, call.seen);
-        lock.append(&line).map_err(StoreError::io("write", &lock.path))?;
+        if let Err(error) = lock.append(&line) {
+            // A full disk: the file that was made says nothing, and nobody would take it away.
+            lock.unlink();
+            return Err(StoreError::io("write", &lock.path)(error));
+        }
         return Ok(Attempt::Held(lock));
     }
 }

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::cni::{ContainerId, IfName};
-use crate::plan::record::{Record, RecordError, seal, unseal};
+use crate::plan::record::{Record, RecordError, seal};
 
-use super::atomic::{Survives, write};
+use super::atomic::{Survives, append, write};
 use super::{MOST_STATE, Owner, StoreError, list, make_dir, read, remove, remove_if_empty};
 
 /// The records under one state directory.
@@ -31,23 +31,30 @@ impl Records {
         Self { state_dir: state_dir.to_owned() }
     }
 
-    /// Puts `record` in its place.
+    /// Puts `record` in its place, before anything it tells of is done.
     ///
     /// # Errors
     /// [`StoreError`]; what was there before is still there then.
     pub fn put(&self, record: &Record) -> Result<(), StoreError> {
         let path = self.path(&record.sandbox.container_id, &record.attachment.ifname);
         let text = seal(record).map_err(|error| StoreError::refused(&path, error.to_string()))?;
-        write(&path, text.as_bytes(), Survives::Process)
+        let written = write(&path, text.as_bytes(), Survives::Process);
+        if written.is_err() {
+            // The directory may have been made and the file not: a full disk.
+            remove_if_empty(&self.dir(&record.sandbox.container_id));
+        }
+        written
     }
 
-    /// The record of one attachment; `None` when there is none that can be read.
+    /// Appends how the attachment ended. A rename over the file would cost ten times as much: some file systems flush for it.
     ///
     /// # Errors
-    /// [`StoreError`] when there is something and it cannot be opened.
-    pub fn get(&self, id: &ContainerId, ifname: &IfName) -> Result<Option<Record>, StoreError> {
-        let bytes = read(&self.path(id, ifname), Owner::Us, MOST_STATE)?;
-        Ok(bytes.and_then(|bytes| unseal(&bytes).ok()))
+    /// [`StoreError`] when that cannot be written; the record is still as it was begun then. Also when it is gone: a DEL
+    /// came in between.
+    pub fn end(&self, record: &Record) -> Result<(), StoreError> {
+        let path = self.path(&record.sandbox.container_id, &record.attachment.ifname);
+        let line = record.outcome_text().map_err(|error| StoreError::refused(&path, error.to_string()))?;
+        append(&path, line.as_bytes())
     }
 
     /// Everything on disk of one sandbox.
@@ -131,7 +138,7 @@ impl Records {
 
 fn parse(path: &Path, id: &ContainerId, stem: &str) -> Result<Option<Record>, String> {
     let Some(bytes) = read(path, Owner::Us, MOST_STATE).map_err(|error| error.story())? else { return Ok(None) };
-    let record: Record = unseal(&bytes).map_err(|error| story(&error))?;
+    let record = Record::read(&bytes).map_err(|error| story(&error))?;
     if record.sandbox.container_id != *id || record.attachment.ifname.as_str() != stem {
         return Err("is the record of another attachment".to_owned());
     }

@@ -1,0 +1,290 @@
+//! F9, A44: calls of one sandbox never interleave, and a DEL ends what an earlier call left running.
+
+use crate::harness::{Call, Node, Output, Running, Sandbox};
+use crate::kernel::isolated;
+use crate::scene::*;
+use serde_json::{Value, json};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+/// What a DEL may take when it only has to end somebody.
+const FAST: Duration = Duration::from_secs(1);
+
+/// How long a DEL waits for a process that left all groups.
+const STRAY: Duration = Duration::from_secs(2);
+
+/// DEL, which has to succeed, leave nothing and be this fast.
+#[track_caller]
+fn quick_del(node: &Node, sandbox: &Sandbox) {
+    let del = node.call("DEL", sandbox).run();
+    succeeded(&del);
+    assert!(del.elapsed < FAST, "DEL took {:?}; log:\n{}", del.elapsed, node.log());
+    nothing_left(node, sandbox);
+}
+
+/// A node whose primary's ADD hangs, and that ADD under way.
+fn hanging() -> (Node, Sandbox, Running) {
+    let node = node_with(&json!({ "ADD": { "sleep_ms": 30_000 } }));
+    let sandbox = Sandbox::new();
+    let add = node.call("ADD", &sandbox).start();
+    (node, sandbox, add)
+}
+
+#[test]
+fn f9_del_ends_an_add_and_its_delegate() {
+    let (node, sandbox, add) = hanging();
+    let delegate = first_call(&node, "ADD");
+    let plugin = u64::from(add.pid());
+    quick_del(&node, &sandbox);
+    ended(delegate.pid);
+    assert_eq!(add.wait().signal, Some(9), "the ADD is ended before its delegate");
+    ended(plugin);
+    assert_eq!(node.order(), ["ADD eth0 main", "DEL eth0 main"]);
+    assert!(node.calls()[1].begin_ns > delegate.begin_ns && node.calls()[0].end_ns.is_none());
+}
+
+#[test]
+fn f9_del_ends_the_delegate_of_a_killed_add() {
+    let (node, sandbox, mut add) = hanging();
+    let delegate = first_call(&node, "ADD");
+    add.kill();
+    add.wait();
+    assert!(runs(delegate.pid), "the delegate outlives the plugin, or this proves nothing");
+    quick_del(&node, &sandbox);
+    ended(delegate.pid);
+}
+
+#[test]
+fn f9_del_ends_a_delegate_that_the_killed_add_left_with_descendants() {
+    let node = node_with(&json!({ "ADD": { "spawn_grandchild": { "ms": 30_000 }, "sleep_ms": 30_000 } }));
+    let sandbox = Sandbox::new();
+    let mut add = node.call("ADD", &sandbox).start();
+    let grandchild = grandchild(&node);
+    let delegate = first_call(&node, "ADD").pid;
+    add.kill();
+    add.wait();
+    // The group lives on without its leader.
+    kill(delegate);
+    ended(delegate);
+    assert!(runs(grandchild));
+    quick_del(&node, &sandbox);
+    ended(grandchild);
+}
+
+#[test]
+fn f9_an_add_whose_delegate_is_killed_takes_it_back() {
+    let (node, sandbox, add) = hanging();
+    kill(first_call(&node, "ADD").pid);
+    refused(&add.wait(), 704);
+    assert_eq!(node.order(), ["ADD eth0 main", "DEL eth0 main"]);
+    quick_del(&node, &sandbox);
+    assert_eq!(node.order().len(), 2, "F14: the DEL of an ADD that was undone runs nobody");
+}
+
+#[test]
+fn f9_del_ends_what_a_finished_add_left_in_its_group() {
+    let node = node_with(&json!({ "ADD": { "spawn_grandchild": { "ms": 30_000 } } }));
+    let sandbox = Sandbox::new();
+    succeeded(&node.call("ADD", &sandbox).run());
+    let grandchild = grandchild(&node);
+    assert!(runs(grandchild), "it holds the lock, or this proves nothing");
+    quick_del(&node, &sandbox);
+    ended(grandchild);
+}
+
+#[test]
+fn f9_del_goes_on_beside_a_process_that_left_all_groups_and_names_it() {
+    let node = node_with(&json!({ "ADD": { "spawn_grandchild": { "ms": 30_000, "setsid": true } } }));
+    let sandbox = Sandbox::new();
+    succeeded(&node.call("ADD", &sandbox).run());
+    let stray = grandchild(&node);
+    let del = node.call("DEL", &sandbox).run();
+    succeeded(&del);
+    assert!(del.elapsed >= STRAY && del.elapsed < STRAY + FAST, "{:?}", del.elapsed);
+    assert!(runs(stray), "a plugin's own daemon is not ours to end");
+    assert!(node.log().contains(&format!("process {stray}")), "{}", node.log());
+    assert_eq!(node.calls_of("DEL").len(), 1);
+    assert_eq!(node.records(), Vec::<std::path::PathBuf>::new());
+    kill(stray);
+}
+
+/// Somebody who holds the sandbox's lock, with this content in its file.
+struct Holder(Child);
+
+impl Holder {
+    fn start(node: &Node, sandbox: &Sandbox, content: impl Fn(u32) -> String) -> Self {
+        let path = lock_path(node, sandbox);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, "").unwrap();
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        let child = Command::new("flock")
+            .args(["--no-fork", "--exclusive"])
+            .arg(&path)
+            .args(["sleep", "60"])
+            .process_group(0)
+            .spawn()
+            .expect("running flock (package util-linux)");
+        let comm = format!("/proc/{}/comm", child.id());
+        eventually("the holder", || (std::fs::read_to_string(&comm).ok()? == "sleep\n").then_some(()));
+        std::fs::write(&path, content(child.id())).unwrap();
+        Self(child)
+    }
+
+    fn pid(&self) -> u64 {
+        self.0.id().into()
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The ID of a process that is no more.
+fn dead() -> u32 {
+    let mut child = Command::new("true").spawn().unwrap();
+    child.wait().unwrap();
+    child.id()
+}
+
+#[test]
+fn f9_a_plugin_that_was_started_and_never_noted_is_ended_by_the_lock_it_holds() {
+    let node = node_with(&json!({}));
+    let sandbox = Sandbox::new();
+    // The call died after `start` and before `run`: the plugin it started holds the lock and nobody wrote its ID.
+    let (call, seen) = (dead(), ticks());
+    let holder = Holder::start(&node, &sandbox, |_| format!("call {call} {seen} ADD\nstart {seen} main\n"));
+    quick_del(&node, &sandbox);
+    ended(holder.pid());
+}
+
+#[test]
+fn f9_a_process_that_only_has_the_recorded_id_is_never_ended() {
+    const LATER: u64 = u64::MAX / 2;
+    assert!(ticks() > 100, "the machine has just booted");
+    let contents: [fn(u32) -> String; 4] = [
+        |pid| format!("call {pid} 1 ADD\n"),
+        |pid| format!("call 1999999999 1 ADD\nrun {pid} 1 main\n"),
+        // It held the lock before the plugin was announced.
+        |_| format!("call 1999999999 1 ADD\nstart {LATER} main\n"),
+        // A line that was not written to its end.
+        |pid| format!("call 1999999999 1 ADD\nrun {pid} {LATER}"),
+    ];
+    std::thread::scope(|scope| {
+        for content in contents {
+            scope.spawn(move || {
+                let node = node_with(&json!({}));
+                let sandbox = Sandbox::new();
+                let innocent = Holder::start(&node, &sandbox, content);
+                let del = node.call("DEL", &sandbox).run();
+                succeeded(&del);
+                let what = content(7);
+                assert!(runs(innocent.pid()), "ended: {what}");
+                assert!(del.elapsed >= STRAY, "{what}: {:?}", del.elapsed);
+                assert!(node.log().contains(&format!("process {}", innocent.pid())), "{what}: {}", node.log());
+            });
+        }
+    });
+}
+
+/// Delegates of the sandbox ran one after the other, each to its end.
+#[track_caller]
+fn one_after_the_other(node: &Node) {
+    let calls = node.calls();
+    for pair in calls.windows(2) {
+        let end = pair[0].end_ns.unwrap_or_else(|| panic!("{} was ended", pair[0].brief()));
+        assert!(end <= pair[1].begin_ns, "{} overlaps {}", pair[0].brief(), pair[1].brief());
+    }
+}
+
+/// Starts `first`, and `second` once a delegate of `first` runs.
+fn beside(node: &Node, first: &Call, second: &Call, operation: &str) -> [Output; 2] {
+    let first = first.start();
+    first_call(node, operation);
+    let second = second.start();
+    [first.wait(), second.wait()]
+}
+
+#[test]
+fn f9_a_del_waits_for_a_del() {
+    let node = node_with(&json!({ "DEL": { "sleep_ms": 400 } }));
+    let sandbox = Sandbox::new();
+    succeeded(&node.call("ADD", &sandbox).run());
+    let del = node.call("DEL", &sandbox);
+    for output in beside(&node, &del, &del, "DEL") {
+        succeeded(&output);
+    }
+    one_after_the_other(&node);
+    nothing_left(&node, &sandbox);
+}
+
+#[test]
+fn f9_a_check_waits_for_an_add() {
+    let node = node_with(&json!({ "ADD": { "sleep_ms": 400 } }));
+    let sandbox = Sandbox::new();
+    let [add, check] = beside(&node, &node.call("ADD", &sandbox), &node.call("CHECK", &sandbox), "ADD");
+    succeeded(&add);
+    succeeded(&check);
+    one_after_the_other(&node);
+    assert_eq!(node.order(), ["ADD eth0 main", "CHECK eth0 main"]);
+}
+
+#[test]
+fn a44_of_two_adds_of_a_sandbox_at_once_one_attaches() {
+    let node = node_with(&json!({ "ADD": { "sleep_ms": 200 } }));
+    let sandbox = Sandbox::new();
+    let add = node.call("ADD", &sandbox);
+    let running = [add.start(), add.start()];
+    let mut outputs: Vec<Output> = running.into_iter().map(Running::wait).collect();
+    outputs.sort_by_key(|output| output.exit);
+    succeeded(&outputs[0]);
+    refused(&outputs[1], 7);
+    assert_eq!(node.order(), ["ADD eth0 main"], "what is attached stays as it is");
+    quick_del(&node, &sandbox);
+}
+
+#[test]
+fn f9_an_add_whose_lock_a_del_took_away_takes_its_work_back() {
+    let node = node_with(&json!({ "ADD": { "block_until_file": "/nonexistent" } }));
+    let go = node.root().join("go");
+    node.primary(&scripted("cluster", "main", &json!({ "ADD": { "block_until_file": go } })));
+    let sandbox = Sandbox::new();
+    let add = node.call("ADD", &sandbox).start();
+    first_call(&node, "ADD");
+    // As a DEL does that cannot see the ADD's processes.
+    std::fs::remove_file(lock_path(&node, &sandbox)).unwrap();
+    std::fs::write(go, "").unwrap();
+    refused(&add.wait(), 11);
+    assert_eq!(node.order(), ["ADD eth0 main", "DEL eth0 main"]);
+    quick_del(&node, &sandbox);
+}
+
+#[test]
+fn a44_fifty_adds_of_different_sandboxes_at_once() {
+    isolated(|_| {
+        let node = real_node();
+        // Waits are not what is measured here.
+        node.master(&json!({ "addBudget": "60s", "delBudget": "60s" }));
+        let sandboxes: Vec<Sandbox> = (0..50).map(|_| Sandbox::new()).collect();
+        for (operation, attached) in [("ADD", 50), ("DEL", 0)] {
+            let running: Vec<Running> = sandboxes.iter().map(|sandbox| node.call(operation, sandbox).start()).collect();
+            let began = Instant::now();
+            for output in running.into_iter().map(Running::wait) {
+                succeeded(&output);
+                let address = || serde_json::from_str::<Value>(&output.stdout).unwrap()["ips"][0]["address"].clone();
+                assert!(operation == "DEL" || address().is_string(), "{output:?}");
+            }
+            assert!(began.elapsed() < Duration::from_secs(60));
+            // Leases are named by address, so fifty of them are fifty addresses.
+            assert_eq!(leases().len(), attached, "after {operation}");
+            assert_eq!(host_veths().len(), attached, "after {operation}");
+            assert_eq!(node.records().len(), attached, "after {operation}");
+        }
+        for sandbox in &sandboxes {
+            nothing_left(&node, sandbox);
+        }
+    });
+}

@@ -1,0 +1,182 @@
+//! A17, F1: records that something happened to, and those that another version wrote.
+
+use crate::harness::{Node, Sandbox, files_below};
+use crate::kernel::isolated;
+use crate::scene::*;
+use serde_json::{Value, json};
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::path::Path;
+
+/// What happens to the file of a record.
+type Damage = Box<dyn Fn(&Path)>;
+
+/// A damage by its name.
+type NamedDamage = (&'static str, fn(&Path));
+
+fn rewritten(change: impl Fn(&mut Vec<u8>) + 'static) -> Damage {
+    Box::new(move |path| {
+        let mut bytes = std::fs::read(path).unwrap();
+        change(&mut bytes);
+        std::fs::write(path, bytes).unwrap();
+    })
+}
+
+/// The file is no plain file of root's any more, or in the wrong place.
+const OUTSIDE: [NamedDamage; 7] = [
+    ("of another user", |path| chown(path, Some(65534), None).unwrap()),
+    ("writable by all", |path| std::fs::set_permissions(path, PermissionsExt::from_mode(0o606)).unwrap()),
+    ("a symlink to a good one", |path| {
+        let away = path.ancestors().nth(3).unwrap().join("away");
+        std::fs::rename(path, &away).unwrap();
+        symlink(away, path).unwrap();
+    }),
+    ("a directory", |path| {
+        std::fs::remove_file(path).unwrap();
+        std::fs::create_dir(path).unwrap();
+    }),
+    ("a pipe that nobody writes", |path| {
+        std::fs::remove_file(path).unwrap();
+        nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRUSR).unwrap();
+    }),
+    ("of another interface", |path| std::fs::rename(path, path.with_file_name("net7.json")).unwrap()),
+    ("of another sandbox", |path| {
+        let text = std::fs::read_to_string(path).unwrap();
+        let id = path.parent().unwrap().file_name().unwrap().to_str().unwrap();
+        let (text, _) = text.split_once('\u{1e}').unwrap();
+        let record = text.split_once("\"record\":").unwrap().1.strip_suffix('}').unwrap();
+        std::fs::write(path, sealed(1, &record.replace(id, "somebody-else"))).unwrap();
+    }),
+];
+
+/// Every damage to a record of `size` bytes, by name; each must be noticed.
+fn damages(size: usize) -> Vec<(String, Damage)> {
+    let mut all: Vec<(String, Damage)> = vec![
+        ("empty".into(), rewritten(Vec::clear)),
+        ("zeros".into(), rewritten(|bytes| bytes.fill(0))),
+        ("JSON of another kind".into(), rewritten(|bytes| *bytes = b"{\"version\":1}".to_vec())),
+        ("too large".into(), rewritten(|bytes| bytes.resize(5 << 20, b' '))),
+    ];
+    all.extend(OUTSIDE.map(|(what, damage)| (what.to_owned(), Box::new(damage) as Damage)));
+    let cut = |at: usize| rewritten(move |bytes| bytes.truncate(at));
+    all.extend((0..size).step_by(50).map(|at| (format!("cut at {at}"), cut(at))));
+    // Bytes of the content are under the checksum; those of the envelope are looked at by a unit test.
+    let flip = |at: usize| rewritten(move |bytes| bytes[at] ^= 1 << (at % 8));
+    all.extend((60..size - 1).step_by(37).map(|at| (format!("bit flipped at {at}"), flip(at))));
+    all
+}
+
+fn sealed(version: u32, record: &str) -> String {
+    let checksum = crc32fast::hash(record.as_bytes());
+    format!("{{\"version\":{version},\"checksum\":\"crc32:{checksum:08x}\",\"future\":[1],\"record\":{record}}}")
+}
+
+#[test]
+fn a17_del_puts_a_damaged_record_aside_falls_back_and_succeeds() {
+    let node = node_with(&json!({}));
+    let size = {
+        let sandbox = Sandbox::new();
+        succeeded(&node.call("ADD", &sandbox).run());
+        // The outcome after the record is that of a writer that died, if it is not whole.
+        let bytes = std::fs::read(record_path(&node, &sandbox, "eth0")).unwrap();
+        bytes.iter().position(|byte| *byte == 0x1e).unwrap()
+    };
+    for (what, damage) in damages(size) {
+        let sandbox = Sandbox::new();
+        succeeded(&node.call("ADD", &sandbox).run());
+        damage(&record_path(&node, &sandbox, "eth0"));
+        let check = node.call("CHECK", &sandbox).run();
+        assert_ne!(check.exit, Some(0), "{what}: CHECK passes");
+        let del = node.call("DEL", &sandbox).run();
+        assert_eq!(del.exit, Some(0), "{what}: {del:?}");
+        let calls = node.calls_of("DEL");
+        let mine: Vec<_> = calls.iter().filter(|call| call.container() == sandbox.id).collect();
+        assert_eq!(mine.len(), 1, "{what}: the current primary's DEL is run");
+        let left = left_of(&node, &sandbox);
+        let quarantine = node.state().join("quarantine");
+        let aside = std::fs::read_dir(&quarantine).unwrap().flatten().map(|entry| entry.file_name());
+        let aside = aside.filter(|name| name.to_string_lossy().starts_with(&format!("{}.", sandbox.id))).count();
+        assert_eq!(aside, 1, "{what}: put aside");
+        assert!(left.iter().all(|path| path.starts_with(&quarantine)), "{what}: left {left:?}");
+        succeeded(&node.call("DEL", &sandbox).run());
+    }
+    assert!(node.log().contains("a damaged record is put aside"));
+}
+
+#[test]
+fn a17_the_undamaged_records_of_the_sandbox_are_used() {
+    let node = node_with(&json!({}));
+    node.nad("default", "net-a", &scripted("net-a", "extra", &json!({})));
+    let sandbox = Sandbox::new();
+    succeeded(&node.call("ADD", &sandbox).networks("net-a").run());
+    std::fs::write(record_path(&node, &sandbox, "eth0"), "").unwrap();
+    succeeded(&node.call("DEL", &sandbox).run());
+    let mut deleted = node.order()[2..].to_vec();
+    deleted.sort();
+    assert_eq!(deleted, ["DEL eth0 main", "DEL net1 extra"]);
+}
+
+#[test]
+fn a17_del_with_a_damaged_record_frees_the_primarys_lease_and_link() {
+    isolated(|_| {
+        let node = real_node();
+        let sandbox = Sandbox::new();
+        succeeded(&node.call("ADD", &sandbox).run());
+        assert_eq!((leases().len(), host_veths().len()), (1, 1));
+        std::fs::write(record_path(&node, &sandbox, "eth0"), "{").unwrap();
+        succeeded(&node.call("DEL", &sandbox).run());
+        assert_eq!((leases().len(), host_veths().len()), (0, 0));
+    });
+}
+
+#[test]
+fn a17_an_add_puts_a_damaged_record_aside_and_goes_on() {
+    let node = node_with(&json!({}));
+    let sandbox = Sandbox::new();
+    let path = record_path(&node, &sandbox, "net5");
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(&path, "no record").unwrap();
+    succeeded(&node.call("ADD", &sandbox).run());
+    assert!(!path.exists());
+    assert_eq!(files_below(&node.state().join("quarantine")).len(), 1);
+}
+
+/// Adds, rewrites the record by `change` and deletes; gives the node.
+fn deleted_by_rewritten_record(version: u32, change: impl Fn(&mut Value)) -> (Node, Sandbox) {
+    let node = node_with(&json!({ "mark": "of the ADD" }));
+    let sandbox = Sandbox::new();
+    succeeded(&node.call("ADD", &sandbox).run());
+    let path = record_path(&node, &sandbox, "eth0");
+    let mut record = record(&path);
+    change(&mut record);
+    std::fs::write(&path, sealed(version, &record.to_string())).unwrap();
+    // What DEL runs can come from the record alone.
+    node.primary(&scripted("cluster", "main", &json!({ "mark": "of now" })));
+    succeeded(&node.call("CHECK", &sandbox).run());
+    succeeded(&node.call("DEL", &sandbox).run());
+    (node, sandbox)
+}
+
+#[test]
+fn f1_a_record_of_the_next_version_is_used_with_keys_that_we_do_not_know() {
+    for version in [1, 2] {
+        let (node, sandbox) = deleted_by_rewritten_record(version, |record| {
+            for at in ["", "/sandbox", "/sandbox/pod", "/netns", "/attachment", "/attachment/deadline", "/call"] {
+                record.pointer_mut(at).unwrap()["futureKey"] = json!({ "a": [1, null] });
+            }
+            record["attachment"]["calls"][0]["futureKey"] = json!(true);
+        });
+        let del = &node.calls_of("DEL")[0];
+        assert_eq!(del.config()["plugins"], Value::Null);
+        assert_eq!(del.config()["script"]["mark"], "of the ADD", "version {version}");
+        nothing_left(&node, &sandbox);
+    }
+}
+
+#[test]
+fn f1_a_record_without_its_optional_keys_is_used() {
+    let (node, sandbox) = deleted_by_rewritten_record(1, |record| {
+        record["sandbox"].as_object_mut().unwrap().remove("pod");
+    });
+    assert_eq!(node.calls_of("DEL")[0].config()["script"]["mark"], "of the ADD");
+    nothing_left(&node, &sandbox);
+}

@@ -1,0 +1,27 @@
+//! What the plugin does that its answers do not show: files, processes, time, the log; and the rules of the house.
+//!
+//! The conformance suite judges by behaviour alone and any plugin can be pointed at it; these tests know where things
+//! lie (docs/state.md). One file per topic. Needs root, iproute2, util-linux and Debian's containernetworking-plugins.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    reason = "tests make files and processes, and a broken expectation ends the test"
+)]
+
+#[path = "../harness/mod.rs"]
+mod harness;
+#[path = "../harness/kernel.rs"]
+mod kernel;
+mod scene;
+
+mod cancel;
+mod cli;
+mod damage;
+mod disk;
+mod foreign;
+mod leaks;
+mod log;
+mod records;
+mod rule;
+mod waits;
