@@ -121,6 +121,10 @@ impl SandboxLock {
 
     /// Removes the file unless the sandbox has records, so that a call which leaves nothing leaves no lock file either.
     pub fn unlink_unless_needed(&self, records: &Records, id: &ContainerId) {
+        // Whoever died before us may have left a half-written file; under the lock nobody writes but us.
+        if let Err(error) = records.tidy(id) {
+            tracing::warn!(error = error.story(), "left behind");
+        }
         if records.of(id).is_ok_and(|left| left.records.is_empty() && left.damaged.is_empty()) {
             self.unlink();
         }
