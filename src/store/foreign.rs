@@ -29,7 +29,7 @@ pub fn libcni(cache_dir: &Path, id: &ContainerId, ifname: &IfName) -> Kept {
     for name in names.iter().filter(|name| name.ends_with(&ending)) {
         let path = dir.join(name);
         let Some(bytes) = read(&path, Owner::Admin, MOST_STATE).ok().flatten() else { continue };
-        if let Some((foreign, _)) = from_cache(&bytes, id.as_str()).filter(|(foreign, _)| foreign.ifname == *ifname) {
+        if let Some(foreign) = from_cache(&bytes, id.as_str()).filter(|foreign| foreign.ifname == *ifname) {
             kept.attachments.push(foreign);
             kept.files.push(path);
         }
@@ -46,7 +46,7 @@ pub fn multus(cni_dir: &Path, id: &ContainerId, primary: &IfName) -> Kept {
     for foreign in &mut kept.attachments {
         let entry = cni_dir.join("results").join(format!("{}-{id}-{}", foreign.list.name, foreign.ifname));
         let Some(bytes) = read(&entry, Owner::Admin, MOST_STATE).ok().flatten() else { continue };
-        if let Some((cached, _)) = from_cache(&bytes, id.as_str()) {
+        if let Some(cached) = from_cache(&bytes, id.as_str()) {
             foreign.result = cached.result;
             foreign.args = cached.args;
             foreign.arguments = cached.arguments;

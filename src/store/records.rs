@@ -53,7 +53,7 @@ impl Records {
     /// came in between.
     pub fn end(&self, record: &Record) -> Result<(), StoreError> {
         let path = self.path(&record.sandbox.container_id, &record.attachment.ifname);
-        let line = record.outcome_text().map_err(|error| StoreError::refused(&path, error.to_string()))?;
+        let line = record.ending_text().map_err(|error| StoreError::refused(&path, error.to_string()))?;
         append(&path, line.as_bytes())
     }
 
