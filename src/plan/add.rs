@@ -162,3 +162,7 @@ fn from_list(
 fn refused(network: &str, what: &str) -> CniError {
     CniError::new(Code::INVALID_CONFIG, what).in_context(&format!("network {network:?}"))
 }
+
+#[cfg(test)]
+#[path = "add_tests.rs"]
+mod tests;
