@@ -22,7 +22,8 @@ fn main() -> ExitCode {
     let mut stdin = Vec::new();
     let read = std::io::stdin().take(plugin::MOST_STDIN + 1).read_to_end(&mut stdin);
     let answer = plugin::run(&variable, read.map(|_| stdin));
-    match std::io::stdout().write_all(answer.stdout.as_bytes()) {
+    let mut stdout = std::io::stdout();
+    match stdout.write_all(answer.stdout.as_bytes()).and_then(|()| stdout.flush()) {
         Ok(()) if answer.success => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
     }

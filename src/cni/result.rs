@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::error::{CniError, Code};
+use super::error::{CniError, Code, null_is_empty};
 use super::raw::Object;
 use super::result_convert::{read_old, write};
 use super::version::CniVersion;
@@ -183,8 +183,13 @@ impl CniResult {
     /// What makes this no result at all, as the end of a sentence.
     fn fault(&self) -> Option<String> {
         let short = |text: &str| text.chars().take(64).collect::<String>();
+        for route in &self.routes {
+            if !is_cidr(&route.dst) {
+                return Some(format!("holds a route to {:?}, which is no network", short(&route.dst)));
+            }
+        }
         for ip in &self.ips {
-            if ip.ip().is_none() {
+            if !is_cidr(&ip.address) {
                 return Some(format!("holds {:?}, which is no address", short(&ip.address)));
             }
             if ip.interface.is_some_and(|index| index >= self.interfaces.len()) {
@@ -195,13 +200,12 @@ impl CniResult {
     }
 }
 
-/// `null` stands for nothing, as Go's encoder writes it.
-fn null_is_empty<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: serde::Deserializer<'de>,
-    T: Default + Deserialize<'de>,
-{
-    Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
+/// True for an address with a prefix length, or without one as some old plugins write it.
+fn is_cidr(text: &str) -> bool {
+    let (address, prefix) = text.split_once('/').map_or((text, None), |(address, prefix)| (address, Some(prefix)));
+    let Ok(address) = address.parse::<IpAddr>() else { return false };
+    let longest = if address.is_ipv4() { 32 } else { 128 };
+    prefix.is_none_or(|prefix| prefix.parse::<u8>().is_ok_and(|prefix| prefix <= longest))
 }
 
 /// An index, or nothing when it is negative: some plugins write -1 for "no interface".

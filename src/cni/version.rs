@@ -70,12 +70,6 @@ impl CniVersion {
     pub fn has_gc_and_status(self) -> bool {
         self >= Self::V1_1_0
     }
-
-    /// Results are handed along a chain from 0.3.0 (`prevResult`).
-    #[must_use]
-    pub fn has_prev_result(self) -> bool {
-        self >= Self::V0_3_0
-    }
 }
 
 impl fmt::Display for CniVersion {

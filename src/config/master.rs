@@ -20,6 +20,9 @@ pub const PLUGIN_TYPE: &str = "meta-cni";
 /// What `logLevel` may say: our levels, and Multus' `panic` and `verbose`.
 const LEVELS: &[&str] = &["error", "warn", "warning", "info", "debug", "trace", "panic", "verbose"];
 
+/// What a runtime says of the attachments that are in use (Section 2, "GC").
+const VALID_ATTACHMENTS: &str = "cni.dev/valid-attachments";
+
 /// How a request for which no plugin declares the capability is judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -153,7 +156,6 @@ impl MasterConfig {
     fn from_object(object: &Object) -> Result<Self, ConfigError> {
         let name = text(object, "name")?.ok_or(ConfError::NoName)?;
         let cni_version = version_of(object)?;
-        let cluster_network = text(object, "clusterNetwork")?.map(|name| name.trim().to_owned());
         let delegates: Vec<Object> = list(object, "delegates", "a list of objects")?;
         let mut warnings = unused(object.iter().map(|(key, _)| key));
         let capability_check = object.get("capabilityCheck", "\"strict\" or \"verify\"")?;
@@ -168,13 +170,14 @@ impl MasterConfig {
         if capability_check == CapabilityCheck::Verify {
             warnings.push("\"capabilityCheck\" is taken as \"strict\" in this version".to_owned());
         }
+        let (cluster_network, default_networks) = network_names(object, &mut warnings)?;
         let runtime_config: Object = object.get("runtimeConfig", "an object")?.unwrap_or_default();
         Ok(Self {
             name: NetworkName::new(name).map_err(ConfError::Name)?,
             cni_version,
             cluster_network,
             delegates,
-            default_networks: list(object, "defaultNetworks", "a list of strings")?,
+            default_networks,
             system_namespaces: object
                 .get("systemNamespaces", "a list of strings")?
                 .unwrap_or_else(|| vec!["kube-system".to_owned()]),
@@ -198,7 +201,11 @@ impl MasterConfig {
             capability_check,
             runtime_config,
             prev_result: object.raw("prevResult").filter(|raw| *raw != "null").map(str::to_owned),
-            valid_attachments: object.get("cni.dev/valid-attachments", "a list of attachments")?,
+            // A Go runtime writes an empty list as null: no pod is left. Without the key nothing is known.
+            valid_attachments: match object.has(VALID_ATTACHMENTS) {
+                true => Some(list(object, VALID_ATTACHMENTS, "a list of attachments")?),
+                false => None,
+            },
             warnings,
         })
     }
@@ -215,6 +222,23 @@ impl MasterConfig {
                 Err(key("clusterNetwork", "is missing, and so is \"delegates\": there is no primary network"))
             }
             _ => Ok(self),
+        }
+    }
+}
+
+/// `clusterNetwork` and `defaultNetworks`: names, or absolute paths.
+fn network_names(object: &Object, warnings: &mut Vec<String>) -> Result<(Option<String>, Vec<String>), ConfigError> {
+    let cluster_network = text(object, "clusterNetwork")?.map(|name| name.trim().to_owned());
+    let default_networks: Vec<String> = list(object, "defaultNetworks", "a list of strings")?;
+    if cluster_network.is_none() && !default_networks.is_empty() {
+        warnings.push("\"defaultNetworks\" has no effect beside \"delegates\", as in Multus".to_owned());
+    }
+    let mut paths = cluster_network.iter().chain(&default_networks).filter(|name| name.contains('/'));
+    match paths.find(|path| !path.starts_with('/')) {
+        None => Ok((cluster_network, default_networks)),
+        Some(path) => {
+            let what = format!("names {path:?}, which is neither a name nor an absolute path");
+            Err(key("clusterNetwork or defaultNetworks", &what))
         }
     }
 }

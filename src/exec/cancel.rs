@@ -54,6 +54,13 @@ pub fn end_group(mark: ProcessMark) {
     }
 }
 
+/// True if anyone is left of the group that the process of `mark` leads or led.
+#[must_use]
+pub fn group_lives(mark: ProcessMark) -> bool {
+    let same = started(mark.pid).is_none_or(|(start, _)| start <= mark.seen);
+    same && mark.pid > 1 && killpg(Pid::from_raw(mark.pid), None).is_ok()
+}
+
 /// A process that holds a file open.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenBy {

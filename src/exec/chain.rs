@@ -16,8 +16,8 @@ use super::Runner;
 pub fn add(runner: &dyn Runner, sandbox: &Sandbox, attachment: &Attachment) -> Result<Box<RawValue>, Failure> {
     let mut result: Option<Box<RawValue>> = None;
     for (index, call) in attachment.calls.iter().enumerate() {
-        let prev = result.as_deref().filter(|_| attachment.cni_version.has_prev_result());
-        let Some(process) = process(Operation::Add, sandbox, attachment, index, prev) else { continue };
+        // Whatever the version: that is how libcni hands it on, and plugins that follow another one ask for it.
+        let Some(process) = process(Operation::Add, sandbox, attachment, index, result.as_deref()) else { continue };
         let stdout = runner.run(&process)?;
         let refused = |error: CniError| Failure::early(call.plugin.clone(), Cause::BadAnswer(error.msg));
         if stdout.iter().all(u8::is_ascii_whitespace) {

@@ -91,11 +91,15 @@ fn spawn(process: &Process) -> io::Result<Child> {
 }
 
 fn not_started(process: &Process, error: &io::Error) -> Cause {
-    // A file of no format that the kernel runs will not become one.
-    let no_program = error.raw_os_error() == Some(nix::libc::ENOEXEC);
-    if no_program || matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) {
-        let not_executable = Some(process.binary.clone());
-        return Cause::Missing(MissingBinary { not_executable, searched: Vec::new() });
+    let missing = |not_executable| {
+        let searched = process.binary.parent().map(std::path::Path::to_owned).into_iter().collect();
+        Cause::Missing(MissingBinary { not_executable, searched })
+    };
+    if error.kind() == io::ErrorKind::NotFound {
+        return missing(None);
+    }
+    if error.raw_os_error() == Some(nix::libc::ENOEXEC) || error.kind() == io::ErrorKind::PermissionDenied {
+        return missing(Some(process.binary.clone()));
     }
     Cause::NotStarted(format!("{}: {error}", process.binary.display()))
 }

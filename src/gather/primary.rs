@@ -8,10 +8,10 @@ use crate::config::MasterConfig;
 use crate::config::duration::Span;
 use crate::npwg::{Namespace, ObjectName};
 use crate::plan::add::Network;
-use crate::plan::primary::{choose, guard};
+use crate::plan::primary::{Primary, choose, guard};
 use crate::profile::Profiles;
 use crate::store::confdir::{by_name, candidates, file};
-use crate::store::primary::{keep, last_good};
+use crate::store::primary::{LastGood, keep, last_good};
 use crate::store::profiles::profiles;
 use crate::store::{exists, is_dir};
 use crate::watch;
@@ -178,24 +178,24 @@ impl<'a> Resolver<'a> {
             Ok(candidates) => candidates,
             Err(error) => return Look::Unusable(error.story()),
         };
-        let texts: Vec<(String, Option<Vec<u8>>)> =
-            candidates.iter().map(|one| (one.file_name.clone(), one.content.as_ref().ok().cloned())).collect();
         let choice = choose(candidates, &self.profiles);
         let verdicts: Vec<String> = choice
             .verdicts
             .iter()
             .filter_map(|verdict| Some(format!("{}: {}", verdict.file_name, verdict.rejected.as_ref()?)))
             .collect();
+        // The one that was the primary, torn: another that is whole must not take its place (D8).
+        let last = last_good(&self.config.state_dir, &self.source()).and_then(|last| last.file);
+        let torn = last.is_some_and(|last| choice.unusable.contains(&last));
         match choice.primary {
-            Some((name, list)) => {
-                let bytes = texts.into_iter().find(|(file, _)| *file == name).and_then(|(_, bytes)| bytes);
-                let text = String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned();
-                tracing::debug!(file = name, others = verdicts.join("; "), "primary chosen");
-                Look::found(text, list, Some(name), None)
+            Some(Primary { file_name, bytes, list }) if !torn => {
+                let text = String::from_utf8_lossy(&bytes).into_owned();
+                tracing::debug!(file = file_name, others = verdicts.join("; "), "primary chosen");
+                Look::found(text, list, Some(file_name), None)
             }
-            None if choice.unusable => Look::Unusable(verdicts.join("; ")),
-            None if verdicts.is_empty() => Look::Absent("the directory holds no configuration".to_owned()),
-            None => Look::Absent(format!("no file of the directory can be the primary: {}", verdicts.join("; "))),
+            _ if torn || !choice.unusable.is_empty() => Look::Unusable(verdicts.join("; ")),
+            _ if verdicts.is_empty() => Look::Absent("the directory holds no configuration".to_owned()),
+            _ => Look::Absent(format!("no file of the directory can be the primary: {}", verdicts.join("; "))),
         }
     }
 
@@ -237,20 +237,21 @@ impl<'a> Resolver<'a> {
     }
 
     fn taken(&self, source: &str, found: Found) -> Network {
-        if self.keeps
-            && self.config.cluster_network.is_some()
-            && let Err(error) = keep(&self.config.state_dir, source, &found.text)
-        {
-            tracing::warn!(error = error.story(), "the last good primary is not kept");
+        let network = self.network(found.display, found.list, found.file_name.as_deref());
+        if self.keeps && self.config.cluster_network.is_some() {
+            let good = LastGood { source: source.to_owned(), file: found.file_name, config: found.text };
+            if let Err(error) = keep(&self.config.state_dir, &good) {
+                tracing::warn!(error = error.story(), "the last good primary is not kept");
+            }
         }
-        self.network(found.display, found.list, found.file_name.as_deref())
+        network
     }
 
     fn last_good(&self, source: &str) -> Option<Network> {
-        let text = last_good(&self.config.state_dir, source)?;
-        let list = parsed(text.as_bytes(), None).ok()?;
+        let last = last_good(&self.config.state_dir, source)?;
+        let list = parsed(last.config.as_bytes(), None).ok()?;
         tracing::warn!(source, "the primary's configuration cannot be used; the last good one is");
-        Some(self.network(None, list, None))
+        Some(self.network(None, list, last.file.as_deref()))
     }
 
     /// A network as plans take it, with what its profile says.

@@ -111,7 +111,7 @@ impl Resolver<'_> {
                 let dirs: Vec<_> = self.config.network_dirs.iter().map(|dir| dir.display().to_string()).collect();
                 let namespace = &selection.namespace;
                 Err(refused(format!(
-                    "there is no such network in namespace {namespace:?} of {}{hint}",
+                    "there is no such network in namespace \"{namespace}\" of {}{hint}",
                     dirs.join(", ")
                 )))
             }

@@ -61,7 +61,7 @@ impl Failure {
     /// True when no further attempt can succeed: what DEL needs is gone for good (F6).
     #[must_use]
     pub const fn can_never_heal(&self) -> bool {
-        matches!(self.cause, Cause::Missing(_))
+        matches!(&self.cause, Cause::Missing(MissingBinary { not_executable: None, .. }))
     }
 
     /// The failure as the runtime is told, with network, plugin, interface and phase in front.

@@ -29,41 +29,58 @@ pub struct Verdict {
 /// The primary among the files of a directory.
 #[derive(Debug, Clone)]
 pub struct Choice {
-    /// File name and network, when there is one.
-    pub primary: Option<(String, NetworkConfigList)>,
+    /// The one that is, when there is one.
+    pub primary: Option<Primary>,
     /// What was decided about each file, in order of file names.
     pub verdicts: Vec<Verdict>,
-    /// True when a file is there that may become the primary once it is whole.
-    pub unusable: bool,
+    /// Files that may be the primary once they are whole.
+    pub unusable: Vec<String>,
+}
+
+/// A candidate that is the primary.
+#[derive(Debug, Clone)]
+pub struct Primary {
+    /// Its file name.
+    pub file_name: String,
+    /// Its text.
+    pub bytes: Vec<u8>,
+    /// What it says.
+    pub list: NetworkConfigList,
 }
 
 /// The primary among `candidates`.
 #[must_use]
 pub fn choose(mut candidates: Vec<Candidate>, profiles: &Profiles) -> Choice {
     candidates.sort_by(|a, b| a.file_name.cmp(&b.file_name));
-    let mut choice = Choice { primary: None, verdicts: Vec::new(), unusable: false };
-    let mut best: Option<(bool, usize, NetworkConfigList)> = None;
-    for candidate in candidates {
-        let rejected = match judge(&candidate, profiles) {
+    let mut choice = Choice { primary: None, verdicts: Vec::new(), unusable: Vec::new() };
+    let mut best: Option<(bool, usize, Primary)> = None;
+    for Candidate { file_name, content } in candidates {
+        let rejected = match judge(&file_name, content, profiles) {
             Err(Rejection { why, unusable }) => {
-                choice.unusable |= unusable;
+                choice.unusable.extend(unusable.then(|| file_name.clone()));
                 why
             }
-            Ok((known, list)) => {
+            Ok((known, bytes, list)) => {
                 let at = choice.verdicts.len();
                 if best.as_ref().is_none_or(|(best_known, ..)| known && !best_known) {
-                    best = Some((known, at, list));
+                    best = Some((known, at, Primary { file_name: file_name.clone(), bytes, list }));
                 }
                 "another file comes first".to_owned()
             }
         };
-        choice.verdicts.push(Verdict { file_name: candidate.file_name, rejected: Some(rejected) });
+        choice.verdicts.push(Verdict { file_name, rejected: Some(rejected) });
     }
-    if let Some((_, at, list)) = best {
+    if let Some((_, at, primary)) = best {
         choice.verdicts[at].rejected = None;
-        choice.primary = Some((choice.verdicts[at].file_name.clone(), list));
+        choice.primary = Some(primary);
     }
     choice
+}
+
+/// True for a name that runtimes take for that of a configuration.
+#[must_use]
+pub fn is_config_name(name: &str) -> bool {
+    !name.starts_with('.') && [".conf", ".conflist", ".json"].iter().any(|end| name.ends_with(end))
 }
 
 struct Rejection {
@@ -72,23 +89,26 @@ struct Rejection {
     unusable: bool,
 }
 
-fn judge(candidate: &Candidate, profiles: &Profiles) -> Result<(bool, NetworkConfigList), Rejection> {
-    let name = candidate.file_name.as_str();
+fn judge(
+    name: &str,
+    content: Result<Vec<u8>, String>,
+    profiles: &Profiles,
+) -> Result<(bool, Vec<u8>, NetworkConfigList), Rejection> {
     let never = |why: String| Rejection { why, unusable: false };
-    if name.starts_with('.') || ![".conf", ".conflist", ".json"].iter().any(|end| name.ends_with(end)) {
+    if !is_config_name(name) {
         return Err(never("its name is not that of a configuration".to_owned()));
     }
-    let bytes = candidate.content.as_ref().map_err(|why| Rejection { why: why.clone(), unusable: true })?;
+    let bytes = content.map_err(|why| Rejection { why, unusable: true })?;
     let list =
-        NetworkConfigList::parse(bytes, None).map_err(|error| Rejection { why: error.story(), unusable: true })?;
-    guard(bytes).map_err(|error| never(error.msg))?;
+        NetworkConfigList::parse(&bytes, None).map_err(|error| Rejection { why: error.story(), unusable: true })?;
+    guard(&bytes).map_err(|error| never(error.msg))?;
     if list.plugins.iter().any(|plugin| plugin.object.has("delegates")) {
         return Err(never("it has nested delegates, as a meta plugin has".to_owned()));
     }
     let profile = profiles.of(&list, Some(name));
     match profile.and_then(|profile| profile.never_primary.as_ref()) {
         Some(why) => Err(never(why.clone())),
-        None => Ok((profile.is_some(), list)),
+        None => Ok((profile.is_some(), bytes, list)),
     }
 }
 
@@ -117,7 +137,7 @@ mod tests {
             .iter()
             .map(|(name, text)| Candidate { file_name: (*name).to_owned(), content: Ok(text.as_bytes().to_vec()) });
         let choice = choose(candidates.collect(), &Profiles::with_overrides(Vec::new()));
-        assert_eq!(choice.primary.map(|(name, _)| name).as_deref(), primary);
+        assert_eq!(choice.primary.map(|primary| primary.file_name).as_deref(), primary);
         let rejected: Vec<_> = choice.verdicts.into_iter().filter_map(|verdict| verdict.rejected).collect();
         assert_eq!(rejected, rejections);
     }

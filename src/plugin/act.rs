@@ -6,7 +6,7 @@ use crate::cni::{CniError, Code, Operation};
 use crate::exec::{Host, chain};
 use crate::plan::Plan;
 use crate::plan::chain::Process;
-use crate::plan::outcome::{Failure, together};
+use crate::plan::outcome::{Cause, Failure, together};
 use crate::plan::record::{NetnsId, Record, State};
 use crate::store::lock::SandboxLock;
 use crate::store::queue;
@@ -68,6 +68,10 @@ fn attach(acting: &Acting<'_>, mut record: Record) -> Result<Record, (Option<Box
         }
         Err(failure) => {
             let error = failure.error(&record.attachment, Operation::Add);
+            // What was never started made nothing, and cannot be started to take it back either.
+            if matches!(failure.cause, Cause::Missing(_)) {
+                record.attachment.calls.retain(|call| call.plugin != failure.plugin);
+            }
             return Err((Some(Box::new(record)), error));
         }
     }

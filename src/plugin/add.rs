@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use crate::cni::{AttachmentId, CniError, Code, Operation};
+use crate::cni::{AttachmentId, CniError, CniResult, Code, Operation};
 use crate::exec::Host;
 use crate::gather::{Asked, Resolver, asked, binaries, wanted_networks};
 use crate::netns::{self, Netns, NetnsError};
@@ -40,16 +40,21 @@ fn locked(
     let deadline = context.add_deadline();
 
     // gather
+    if let Some(text) = &config.prev_result {
+        CniResult::parse(text.as_bytes(), config.cni_version)
+            .map_err(|error| CniError::new(Code::INVALID_CONFIG, format!("prevResult: {}", error.msg)))?;
+    }
     let _adding = adding(&config.run_dir)?;
     let marks = note(Some(lock), true);
     let host = Host { marks: Some(&marks) };
     let acting = Acting { context, host: &host, lock: Some(lock), epoch: context.epoch()? };
-    clear(&acting, id, netns_id(netns.identity()))?;
+    let on_record = clear(&acting, id, netns_id(netns.identity()))?;
     let resolver = Resolver::new(config);
     resolver.ready(deadline)?;
     let networks = wanted_networks(&resolver, asked, deadline)?;
     let binaries = binaries(networks.iter().map(|wanted| &wanted.network.list), &context.path);
-    let taken = links(netns)?;
+    let mut taken = links(netns)?;
+    taken.extend(on_record);
 
     // plan
     let plan = plan(Inputs {

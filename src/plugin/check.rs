@@ -10,14 +10,16 @@ use crate::plan::record::Record;
 
 use super::add::no_namespace;
 use super::context::{Context, netns_id};
-use super::sandbox::{lock, note};
+use super::sandbox::{lock_for_check, note};
 
 /// Checks what this sandbox's ADD for `id` made.
 pub(super) fn check(context: &Context, id: &AttachmentId, netns: &Path) -> Result<(), CniError> {
     let netns = netns::open(netns).map_err(no_namespace)?;
-    let lock = lock(context, &id.container_id, Operation::Check, context.add_deadline())?;
+    let lock = lock_for_check(context, &id.container_id, context.add_deadline())?;
     let found = context.records.of(&id.container_id)?;
-    lock.unlink_unless_needed(&context.records, &id.container_id);
+    if let Some(lock) = &lock {
+        lock.unlink_unless_needed(&context.records, &id.container_id);
+    }
     let mine: Vec<Record> = found.records.into_iter().filter(|record| record.request == id.ifname).collect();
     if !Record::complete(mine.iter()) {
         let damaged = found.damaged.first().map(|(path, why)| format!(": {} {why}", path.display()));
@@ -29,7 +31,7 @@ pub(super) fn check(context: &Context, id: &AttachmentId, netns: &Path) -> Resul
         let msg = format!("CNI_NETNS: {} is another namespace than at ADD", netns.path().display());
         return Err(CniError::new(Code::NETNS, msg));
     }
-    let marks = note(Some(&lock), true);
+    let marks = note(lock.as_ref(), true);
     let host = Host { marks: Some(&marks) };
     for record in order(mine, &id.ifname) {
         chain::check(&host, &record.sandbox, &record.attachment, record.result.as_deref())

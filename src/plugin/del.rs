@@ -4,8 +4,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use crate::cni::{AttachmentId, CniError};
-use crate::exec::Host;
+use crate::cni::{AttachmentId, CniError, SearchPath};
+use crate::exec::{Host, find};
 use crate::gather::{Resolver, after, binaries};
 use crate::netns::{identity, own};
 use crate::plan::del::{Foreign, order};
@@ -13,6 +13,7 @@ use crate::plan::outcome::together;
 use crate::plan::record::{Record, State};
 use crate::plan::{Pod, Sandbox};
 use crate::store::foreign::{Kept, libcni, multus};
+use crate::store::lock::forget;
 
 use super::act::{Acting, delete, judge};
 use super::context::{Context, netns_id};
@@ -29,8 +30,11 @@ pub(super) fn del(context: &Context, id: &AttachmentId, netns: Option<&Path>) ->
     let host = Host { marks: Some(&marks) };
     let acting = Acting { context, host: &host, lock: lock.as_ref(), epoch: epoch(context) };
     let outcome = delete_all(&acting, id, netns, deadline);
-    if let Some(lock) = &lock {
-        lock.unlink_unless_needed(&context.records, &id.container_id);
+    match &lock {
+        Some(lock) => lock.unlink_unless_needed(&context.records, &id.container_id),
+        // Who still holds it holds a file without a name then, and is in nobody's way.
+        None if outcome.is_ok() => forget(&context.config.run_dir, &id.container_id),
+        None => {}
     }
     outcome
 }
@@ -78,10 +82,25 @@ pub(super) fn finish(
     deadline: Instant,
 ) -> Result<(), CniError> {
     record.sandbox.netns = namespace(&record, given);
+    find_again(&mut record, &acting.context.path);
     let failures = delete(acting, &record, deadline);
     judge(acting, &record, failures)?;
     acting.context.records.remove(&record.sandbox.container_id, &record.attachment.ifname)?;
     Ok(())
+}
+
+/// Plugins that moved since the ADD are looked for again, first where they were, then where this call says. What they are
+/// given stays as it was, but that the search path has both.
+fn find_again(record: &mut Record, now: &SearchPath) {
+    let path = std::mem::take(&mut record.attachment.path);
+    record.attachment.path = now.dirs().iter().fold(path, |path, dir| path.and(dir));
+    for call in &mut record.attachment.calls {
+        let before: Vec<PathBuf> = call.binary.parent().map(Path::to_owned).into_iter().collect();
+        let found = find(&call.plugin, &before).or_else(|_| find(&call.plugin, record.attachment.path.dirs()));
+        if let Ok(binary) = found {
+            call.binary = binary;
+        }
+    }
 }
 
 /// The path that plugins are given. A path that is now another namespace's is not touched: then it is empty, which

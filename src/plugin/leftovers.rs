@@ -1,5 +1,7 @@
 //! What an earlier ADD of the same sandbox left: finished before a new one, unless it is alive and whole (A11).
 
+use std::collections::BTreeSet;
+
 use crate::cni::{AttachmentId, CniError, Code};
 use crate::plan::del::order;
 use crate::plan::outcome::together;
@@ -8,18 +10,20 @@ use crate::plan::record::{NetnsId, Record, State};
 use super::act::Acting;
 use super::del::finish;
 
-/// Clears the way for an ADD of `id` in the namespace `netns`.
+/// Clears the way for an ADD of `id` in the namespace `netns`; gives the interface names that other ADDs of the sandbox have
+/// on record, which are taken whether there are links or not.
 ///
 /// # Errors
 /// Code 7 when the sandbox is attached already, and all of it is alive; else what left-overs of it answered to their DEL.
-pub(super) fn clear(acting: &Acting<'_>, id: &AttachmentId, netns: NetnsId) -> Result<(), CniError> {
+pub(super) fn clear(acting: &Acting<'_>, id: &AttachmentId, netns: NetnsId) -> Result<BTreeSet<String>, CniError> {
     let records = &acting.context.records;
     let found = records.of(&id.container_id)?;
     for (path, why) in found.damaged {
         let moved = records.quarantine(&id.container_id, &path)?;
         tracing::error!(moved = %moved.display(), "a damaged record is put aside: {} {why}", path.display());
     }
-    let mine: Vec<Record> = found.records.into_iter().filter(|record| record.request == id.ifname).collect();
+    let (mine, others): (Vec<Record>, Vec<Record>) =
+        found.records.into_iter().partition(|record| record.request == id.ifname);
     if Record::complete(mine.iter()) && mine.iter().all(|record| record.netns == Some(netns)) {
         let msg = format!("{} of this sandbox is attached already and is left as it is", id.ifname);
         return Err(CniError::new(Code::INVALID_CONFIG, msg));
@@ -34,5 +38,6 @@ pub(super) fn clear(acting: &Acting<'_>, id: &AttachmentId, netns: NetnsId) -> R
         tracing::warn!(%ifname, network, "left over from an ADD that did not end; deleted first");
         errors.extend(finish(acting, record, None, deadline).err());
     }
-    together(errors).map_or(Ok(()), |error| Err(error.in_context("left over from an earlier ADD")))
+    let names = others.into_iter().map(|record| record.attachment.ifname.to_string()).collect();
+    together(errors).map_or(Ok(names), |error| Err(error.in_context("left over from an earlier ADD")))
 }

@@ -53,7 +53,7 @@ pub fn run(variable: &dyn Fn(&str) -> Option<String>, stdin: std::io::Result<Vec
     let started = context::now();
     let answer = stdin
         .and_then(|stdin| Invocation::parse(variable, stdin))
-        .and_then(|invocation| guarded(invocation, variable(CALLER_VARIABLE)));
+        .and_then(|invocation| guarded(invocation, variable(CALLER_VARIABLE).filter(|caller| !caller.is_empty())));
     report(&operation, started.elapsed(), &answer);
     match answer {
         Ok(stdout) => Answer { stdout, success: true },
@@ -66,7 +66,10 @@ fn guarded(invocation: Invocation, caller: Option<String>) -> Result<String, Cni
     match (invocation.request.operation(), caller) {
         (_, None) => serve(invocation),
         // What a nested call would have made was never made, so there is nothing to undo.
-        (Operation::Del | Operation::Gc, Some(_)) => Ok(String::new()),
+        (Operation::Del | Operation::Gc, Some(caller)) => {
+            tracing::warn!(caller, "run by a plugin that meta-cni itself runs; nothing is done");
+            Ok(String::new())
+        }
         (operation, Some(caller)) => Err(nested(operation, &caller)),
     }
 }

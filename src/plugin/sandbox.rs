@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::cni::{CniError, Code, ContainerId, Operation};
-use crate::exec::cancel::{alive, end_group, end_process, holders, now_ticks};
+use crate::exec::cancel::{alive, end_group, end_process, group_lives, holders, now_ticks};
 use crate::exec::process::Mark;
 use crate::plan::record::ProcessMark;
 use crate::store::lock::{Attempt, LockHolder, SandboxLock, holder, try_sandbox};
@@ -36,6 +36,26 @@ pub(super) fn lock(
             Attempt::Busy(..) => pause(),
         }
     }
+}
+
+/// The sandbox's lock for a CHECK, as [`lock`]. `None` when only processes hold it that earlier calls left for good, such as a
+/// daemon that a plugin started: those change nothing any more.
+///
+/// # Errors
+/// Code 11 with who holds it.
+pub(super) fn lock_for_check(
+    context: &Context,
+    id: &ContainerId,
+    deadline: Instant,
+) -> Result<Option<SandboxLock>, CniError> {
+    let run_dir = &context.config.run_dir;
+    match try_sandbox(run_dir, id, context.call.process, Operation::Check)? {
+        Attempt::Held(lock) => return Ok(Some(lock)),
+        Attempt::Busy(..) => {}
+    }
+    let LockHolder { call, runs, starting } = holder(run_dir, id)?;
+    let over = call.is_some_and(|(call, _)| !alive(call)) && starting.is_none() && !runs.into_iter().any(group_lives);
+    if over { Ok(None) } else { lock(context, id, Operation::Check, deadline).map(Some) }
 }
 
 /// The sandbox's lock for a DEL: a call that holds it is ended first, with everything it started. `None` when a process

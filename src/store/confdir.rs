@@ -3,18 +3,23 @@
 use std::path::{Path, PathBuf};
 
 use crate::cni::NetworkConfigList;
-use crate::plan::primary::Candidate;
+use crate::plan::primary::{Candidate, is_config_name};
 
 use super::{MOST_CONFIG, Owner, StoreError, list, read};
 
 /// The files of `dir` that may hold a primary.
 ///
 /// # Errors
-/// [`StoreError`] when the directory cannot be listed; a file that cannot be read is a candidate with the reason.
+/// [`StoreError`] when the directory cannot be listed; a file that cannot be read, or whose name says that it
+/// need not be, is a candidate with the reason.
 pub fn candidates(dir: &Path) -> Result<Vec<Candidate>, StoreError> {
     let mut candidates = Vec::new();
     for name in list(dir)? {
         let path = dir.join(&name);
+        if !is_config_name(&name) {
+            candidates.push(Candidate { file_name: name, content: Err("not read".to_owned()) });
+            continue;
+        }
         let content = match read(&path, Owner::Admin, MOST_CONFIG) {
             Ok(Some(bytes)) => Ok(bytes),
             Ok(None) => continue,

@@ -136,6 +136,11 @@ impl SandboxLock {
     }
 }
 
+/// Removes the lock file of a sandbox that is deleted, whoever still holds it.
+pub fn forget(run_dir: &Path, id: &ContainerId) {
+    let _ = std::fs::remove_file(path_of(run_dir, id));
+}
+
 /// Holds a shared lock that says "an ADD is under way" (docs/state.md).
 ///
 /// # Errors

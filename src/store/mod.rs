@@ -86,6 +86,8 @@ pub enum Owner {
     Us,
     /// The admin's: symlinks are followed; what they lead to is root's and not writable by others.
     Admin,
+    /// Anybody's, for what a person gives the command line.
+    Anybody,
 }
 
 /// The bytes of the file at `path`, at most `most` of them; `None` when there is no such file.
@@ -96,6 +98,7 @@ pub fn read(path: &Path, owner: Owner, most: u64) -> Result<Option<Vec<u8>>, Sto
     let flags = match owner {
         Owner::Us => nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK,
         Owner::Admin => nix::libc::O_NONBLOCK,
+        Owner::Anybody => 0,
     };
     let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
         Ok(file) => file,
@@ -117,6 +120,9 @@ pub fn read(path: &Path, owner: Owner, most: u64) -> Result<Option<Vec<u8>>, Sto
 /// The size of `file`, if it is a regular file of `owner` alone.
 fn trusted(file: &File, path: &Path, owner: Owner) -> Result<u64, StoreError> {
     let metadata = file.metadata().map_err(StoreError::io("look at", path))?;
+    if owner == Owner::Anybody {
+        return Ok(metadata.len());
+    }
     if !metadata.is_file() {
         return Err(StoreError::refused(path, "is no regular file"));
     }

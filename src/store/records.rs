@@ -7,7 +7,7 @@ use crate::cni::{ContainerId, IfName};
 use crate::plan::record::{Record, RecordError, seal};
 
 use super::atomic::{Survives, append, write};
-use super::{MOST_STATE, Owner, StoreError, list, make_dir, read, remove, remove_if_empty};
+use super::{MOST_STATE, Owner, StoreError, is_dir, list, make_dir, read, remove, remove_if_empty};
 
 /// The records under one state directory.
 #[derive(Debug, Clone)]
@@ -38,6 +38,10 @@ impl Records {
     pub fn put(&self, record: &Record) -> Result<(), StoreError> {
         let path = self.path(&record.sandbox.container_id, &record.attachment.ifname);
         let text = seal(record).map_err(|error| StoreError::refused(&path, error.to_string()))?;
+        if text.len() as u64 > MOST_STATE / 2 {
+            // Its ending has to fit too, and what cannot be read again must not be made.
+            return Err(StoreError::refused(&path, format!("would be larger than {} KiB", MOST_STATE >> 11)));
+        }
         let written = write(&path, text.as_bytes(), Survives::Process);
         if written.is_err() {
             // The directory may have been made and the file not: a full disk.
@@ -66,7 +70,7 @@ impl Records {
         let mut found = Sandboxed::default();
         for name in list(&dir)? {
             let path = dir.join(&name);
-            match name.strip_suffix(".json").filter(|_| !name.starts_with('.')) {
+            match name.strip_suffix(".json") {
                 // The temporary file of a writer, which may well be alive: see `tidy`.
                 None => {}
                 Some(stem) => match parse(&path, id, stem) {
@@ -84,8 +88,9 @@ impl Records {
     /// # Errors
     /// [`StoreError`] when the directory cannot be listed.
     pub fn sandboxes(&self) -> Result<Vec<ContainerId>, StoreError> {
-        let names = list(&self.state_dir.join("attachments"))?;
-        Ok(names.into_iter().filter_map(|name| ContainerId::new(name).ok()).collect())
+        let dir = self.state_dir.join("attachments");
+        let dirs = list(&dir)?.into_iter().filter(|name| is_dir(&dir.join(name)));
+        Ok(dirs.filter_map(|name| ContainerId::new(name).ok()).collect())
     }
 
     /// Removes the record of one attachment, and the sandbox's directory with the last.
@@ -105,7 +110,7 @@ impl Records {
     /// [`StoreError`] when something is there that cannot be listed or removed.
     pub fn tidy(&self, id: &ContainerId) -> Result<(), StoreError> {
         let dir = self.dir(id);
-        for name in list(&dir)?.into_iter().filter(|name| name.starts_with('.')) {
+        for name in list(&dir)?.into_iter().filter(|name| name.ends_with(".tmp")) {
             remove(&dir.join(name))?;
         }
         remove_if_empty(&dir);
