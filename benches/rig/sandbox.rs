@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 
@@ -58,7 +59,11 @@ impl Sandbox {
     pub fn file_system(&self) -> Result<String> {
         let dir = fs::File::open(self.dir()).map_err(Error::doing("opening the run's directory"))?;
         let stat = fstatfs(dir.as_fd()).map_err(Error::doing("looking at the file system"))?;
-        Ok(file_system_name(&stat))
+        let name = file_system_name(&stat);
+        let device = dir.metadata().map_err(Error::doing("looking at the disk"))?.dev();
+        // ext4 without a journal searches long for an inode that was not deleted lately: a bench deletes many.
+        let warning = if has_no_journal(device) { " without a journal (new files are dear)" } else { "" };
+        Ok(name + warning)
     }
 
     /// What is /run on a node: in memory, gone with the machine.
@@ -98,6 +103,13 @@ fn make_netns(path: PathBuf) -> Result<()> {
         mount(own, &path, NOTHING, MsFlags::MS_BIND, NOTHING).map_err(Error::doing("pinning a pod's namespace"))
     };
     thread::spawn(pin).join().map_err(|_| Error::Unfit("the thread that makes a namespace died".to_owned()))?
+}
+
+fn has_no_journal(device: u64) -> bool {
+    let (major, minor) = (nix::sys::stat::major(device), nix::sys::stat::minor(device));
+    let block = fs::read_link(format!("/sys/dev/block/{major}:{minor}")).unwrap_or_default();
+    let name = block.file_name().unwrap_or_default().to_string_lossy();
+    fs::read_to_string(format!("/sys/fs/ext4/{name}/journal_task")).is_ok_and(|task| task.trim() == "<none>")
 }
 
 fn file_system_name(stat: &Statfs) -> String {

@@ -6,6 +6,10 @@ use std::process::ExitCode;
 
 use meta_cni::{cli, plugin};
 
+/// musl's own maps and unmaps single pages for what a call allocates.
+#[global_allocator]
+static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
 fn main() -> ExitCode {
     if std::env::var_os("CNI_COMMAND").is_none() {
         return cli::main(std::env::args_os()).into();
@@ -16,9 +20,8 @@ fn main() -> ExitCode {
     }));
     let variable = |key: &str| std::env::var_os(key).map(|value| value.to_string_lossy().into_owned());
     let mut stdin = Vec::new();
-    // A stdin that cannot be read is an empty one, which is refused as such.
-    let _ = std::io::stdin().take(plugin::MOST_STDIN).read_to_end(&mut stdin);
-    let answer = plugin::run(&variable, stdin);
+    let read = std::io::stdin().take(plugin::MOST_STDIN + 1).read_to_end(&mut stdin);
+    let answer = plugin::run(&variable, read.map(|_| stdin));
     match std::io::stdout().write_all(answer.stdout.as_bytes()) {
         Ok(()) if answer.success => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,

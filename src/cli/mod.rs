@@ -11,6 +11,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::cni::{CniError, Code};
 use crate::config::MasterConfig;
 use crate::store::{MOST_CONFIG, Owner, read};
 
@@ -61,7 +62,7 @@ enum Command {
     Status(status::StatusArgs),
 }
 
-/// What every command takes.
+/// What both commands take.
 #[derive(Args)]
 struct Common {
     /// The master config (a conflist or a single configuration) [default: /etc/cni/net.d/00-meta-cni.conflist].
@@ -70,12 +71,6 @@ struct Common {
     /// Where records are [default: "stateDir" of the master config].
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
-    /// Where locks are [default: "runDir" of the master config].
-    #[arg(long, value_name = "DIR")]
-    run_dir: Option<PathBuf>,
-    /// Searched for plugins before anything else; may be given more than once.
-    #[arg(long, value_name = "DIR")]
-    bin_dir: Vec<PathBuf>,
 }
 
 /// How a command prints.
@@ -94,6 +89,15 @@ struct Problem {
 impl Problem {
     fn could_not_look(what: impl Into<String>) -> Self {
         Self { exit: Exit::CouldNotLook, what: what.into() }
+    }
+}
+
+impl From<CniError> for Problem {
+    fn from(error: CniError) -> Self {
+        // What is wrong can be mended here, but for files that cannot be read and networks that are not there yet.
+        let exit = if matches!(error.code, Code::IO | Code::TRY_AGAIN) { Exit::CouldNotLook } else { Exit::Findings };
+        let details = if error.details.is_empty() { String::new() } else { format!(" ({})", error.details) };
+        Self { exit, what: format!("{}{details}", error.msg) }
     }
 }
 
@@ -131,13 +135,10 @@ impl Common {
         let config = MasterConfig::from_file(&bytes).and_then(MasterConfig::with_primary);
         let mut config = config.map_err(|error| Problem {
             exit: Exit::Findings,
-            what: format!("{}: {}", path.display(), crate::cni::CniError::from(error).msg),
+            what: format!("{}: {}", path.display(), CniError::from(error).msg),
         })?;
         if let Some(dir) = &self.state_dir {
             config.state_dir.clone_from(dir);
-        }
-        if let Some(dir) = &self.run_dir {
-            config.run_dir.clone_from(dir);
         }
         Ok(config)
     }

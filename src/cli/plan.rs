@@ -1,4 +1,5 @@
-//! `meta-cni plan`: an ADD without its act (G2). What it prints is what the plugin would run, byte for byte.
+//! `meta-cni plan`: an ADD without its act (G2). What it prints is what the plugin would run, byte for byte but for the
+//! container ID and the namespace, which only a runtime knows.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -10,7 +11,7 @@ use clap::Args;
 use crate::cni::raw::value_of;
 use crate::cni::{CniArgs, CniError, ContainerId, IfName, Object, Operation, SearchPath};
 use crate::config::{MasterConfig, Span};
-use crate::gather::{Resolver, after, annotations, binaries, search_path, wanted_networks};
+use crate::gather::{CAPABILITY, Resolver, after, asked, binaries, search_path, wanted_networks};
 use crate::npwg::{Format, Namespace, ObjectName, Pod};
 use crate::plan::add::{Inputs, plan};
 use crate::plan::chain::process;
@@ -31,6 +32,9 @@ pub(super) struct PlanArgs {
     /// CNI_IFNAME of the runtime's call.
     #[arg(long, value_name = "NAME", default_value = "eth0")]
     ifname: String,
+    /// Searched for plugins before anything else; may be given more than once.
+    #[arg(long, value_name = "DIR")]
+    bin_dir: Vec<PathBuf>,
     /// How to print.
     #[arg(long, value_enum, default_value = "human")]
     output: Output,
@@ -44,7 +48,7 @@ pub(super) fn run(args: &PlanArgs) -> Result<(String, Exit), Problem> {
     }
     config.add_budget = Span(Duration::ZERO);
     let pod = pod(&args.pod)?;
-    let plan = planned(args, config, &pod).map_err(|error| Problem { exit: Exit::Findings, what: error.msg })?;
+    let plan = planned(args, config, &pod)?;
     let text = match args.output {
         Output::Json => serde_json::to_string_pretty(&plan).unwrap_or_default() + "\n",
         Output::Human => human(&plan),
@@ -62,7 +66,7 @@ fn pod(path: &Path) -> Result<Pod, Problem> {
 fn planned(args: &PlanArgs, mut config: MasterConfig, pod: &Pod) -> Result<Plan, CniError> {
     let refused = |error: crate::cni::names::NameError| CniError::new(crate::cni::Code::ENVIRONMENT, error.to_string());
     let mut given = Object::default();
-    given.set(annotations::CAPABILITY, value_of(&pod.annotations));
+    given.set(CAPABILITY, value_of(&pod.annotations));
     config.runtime_config = given;
     let namespace = pod.namespace.as_ref().map_or("default", Namespace::as_str);
     let name = pod.name.as_ref().map_or("pod", ObjectName::as_str);
@@ -70,9 +74,9 @@ fn planned(args: &PlanArgs, mut config: MasterConfig, pod: &Pod) -> Result<Plan,
         "IgnoreUnknown=1;K8S_POD_NAMESPACE={namespace};K8S_POD_NAME={name};K8S_POD_INFRA_CONTAINER_ID=planned"
     ))
     .map_err(|pair| CniError::new(crate::cni::Code::ENVIRONMENT, format!("{pair:?} is not KEY=VALUE")))?;
-    let path = args.common.bin_dir.iter().fold(SearchPath::default(), |path, dir| path.and(dir));
-    let path = search_path(path, &config);
-    let asked = annotations::asked(&config, &cni_args)?;
+    let first = args.bin_dir.iter().fold(SearchPath::default(), |path, dir| path.and(dir));
+    let path = search_path(SearchPath::default(), &config).dirs().iter().fold(first, |path, dir| path.and(dir));
+    let asked = asked(&config, &cni_args)?;
     let networks = wanted_networks(&Resolver::looking(&config), asked, after(config.add_budget))?;
     let binaries = binaries(networks.iter().map(|wanted| &wanted.network.list), &path);
     plan(Inputs {

@@ -1,7 +1,7 @@
 //! The keys of the master config: which are ours, which the runtime adds, which only Multus reads.
 
 /// Keys with a meaning here.
-pub(super) const OURS: &[&str] = &[
+const OURS: &[&str] = &[
     "addBudget",
     "binDir",
     "capabilities",
@@ -32,8 +32,7 @@ pub(super) const OURS: &[&str] = &[
 ];
 
 /// Keys that a runtime adds, or that any plugin configuration may have.
-pub(super) const RUNTIMES: &[&str] =
-    &["args", "disableCheck", "disableGC", "dns", "ipam", "prevResult", "runtimeConfig"];
+const RUNTIMES: &[&str] = &["args", "disableCheck", "disableGC", "dns", "ipam", "prevResult", "runtimeConfig"];
 
 /// Keys of Multus that have nothing to do here, and why.
 const MULTUS: &[(&str, &str)] =

@@ -17,6 +17,9 @@ use super::keys::unused;
 /// The type of our plugin: what configurations call it.
 pub const PLUGIN_TYPE: &str = "meta-cni";
 
+/// What `logLevel` may say: our levels, and Multus' `panic` and `verbose`.
+const LEVELS: &[&str] = &["error", "warn", "warning", "info", "debug", "trace", "panic", "verbose"];
+
 /// How a request for which no plugin declares the capability is judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -25,17 +28,6 @@ pub enum CapabilityCheck {
     Strict,
     /// Handed over in `CNI_ARGS` too, as Multus does; after ADD the kernel must show it.
     Verify,
-}
-
-/// Where and how much to log.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct LogKeys {
-    /// `logFile`: replaces journald and the default file.
-    pub file: Option<PathBuf>,
-    /// `logLevel`: ours or Multus' names.
-    pub level: Option<String>,
-    /// `logToStderr`.
-    pub to_stderr: bool,
 }
 
 /// The master config.
@@ -81,8 +73,6 @@ pub struct MasterConfig {
     pub del_budget: Span,
     /// `capabilityCheck`. `Verify` is judged as `Strict` in this version, and is warned of.
     pub capability_check: CapabilityCheck,
-    /// `logFile`, `logLevel`, `logToStderr`.
-    pub log: LogKeys,
     /// `runtimeConfig`, as the runtime set it.
     pub runtime_config: Object,
     /// `prevResult`, as text.
@@ -168,6 +158,13 @@ impl MasterConfig {
         let mut warnings = unused(object.iter().map(|(key, _)| key));
         let capability_check = object.get("capabilityCheck", "\"strict\" or \"verify\"")?;
         let capability_check = capability_check.unwrap_or(CapabilityCheck::Strict);
+        // The log is set up before anything is judged; here its keys are only held to their types.
+        path(object, "logFile")?;
+        object.get::<bool>("logToStderr", "true or false")?;
+        if let Some(level) = text(object, "logLevel")?.filter(|level| !LEVELS.contains(&level.to_lowercase().as_str()))
+        {
+            warnings.push(format!("\"logLevel\" {level:?} is none of {}; taken as \"info\"", LEVELS.join(", ")));
+        }
         if capability_check == CapabilityCheck::Verify {
             warnings.push("\"capabilityCheck\" is taken as \"strict\" in this version".to_owned());
         }
@@ -199,11 +196,6 @@ impl MasterConfig {
             add_budget: span(object, "addBudget", 20)?,
             del_budget: span(object, "delBudget", 50)?,
             capability_check,
-            log: LogKeys {
-                file: path(object, "logFile")?,
-                level: text(object, "logLevel")?,
-                to_stderr: object.get("logToStderr", "true or false")?.unwrap_or(false),
-            },
             runtime_config,
             prev_result: object.raw("prevResult").filter(|raw| *raw != "null").map(str::to_owned),
             valid_attachments: object.get("cni.dev/valid-attachments", "a list of attachments")?,

@@ -56,7 +56,7 @@ pub fn end_group(mark: ProcessMark) {
 
 /// A process that holds a file open.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Holder {
+pub struct OpenBy {
     /// Its ID.
     pub pid: i32,
     /// Its group.
@@ -69,7 +69,7 @@ pub struct Holder {
 
 /// The processes that hold `file` open (device and inode), ourselves left out.
 #[must_use]
-pub fn holders(dev: u64, ino: u64) -> Vec<Holder> {
+pub fn holders(dev: u64, ino: u64) -> Vec<OpenBy> {
     use std::os::unix::fs::MetadataExt as _;
     let own = nix::unistd::getpid().as_raw();
     let holds = |dir: &Path| {
@@ -82,7 +82,7 @@ pub fn holders(dev: u64, ino: u64) -> Vec<Holder> {
         .filter(|(pid, dir)| *pid != own && holds(dir))
         .filter_map(|(pid, dir)| {
             let stat = Stat::read(&dir)?;
-            Some(Holder { pid, group: stat.group, start: stat.start, name: stat.name })
+            Some(OpenBy { pid, group: stat.group, start: stat.start, name: stat.name })
         })
         .collect()
 }

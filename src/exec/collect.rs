@@ -6,7 +6,7 @@
 use std::io::{self, Read, Write as _};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::process::{Child, ChildStdin};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -16,6 +16,9 @@ pub(super) const MOST_STDOUT: usize = 1 << 20;
 
 /// Bytes of stderr that are kept, the last ones.
 const KEPT_STDERR: usize = 64 << 10;
+
+/// How long only the end of a plugin is waited for.
+const QUIET: Duration = Duration::from_millis(20);
 
 /// How it ended.
 #[derive(Debug)]
@@ -64,21 +67,27 @@ fn watch(child: &mut Child, mut input: &[u8], deadline: Instant, said: &mut Said
     for pipe in [stdin.as_ref().map(AsFd::as_fd), stdout.as_ref().map(AsFd::as_fd), stderr.as_ref().map(AsFd::as_fd)] {
         pipe.map_or(Ok(()), nonblocking)?;
     }
+    // Most plugins are quick and say little: their end is waited for first, and then all they said is there. Waiting for the
+    // pipes too would wake us for each of them. One that says more than a pipe holds is held up this long once.
+    let mut quiet = Some(Instant::now() + QUIET);
     loop {
         feed(&mut stdin, &mut input);
-        let left = deadline.saturating_duration_since(Instant::now());
+        let now = Instant::now();
+        let left = deadline.saturating_duration_since(now);
         if left.is_zero() {
             return Ok(End::Deadline);
         }
-        let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+        quiet = quiet.filter(|until| *until > now);
+        let left = quiet.map_or(left, |until| left.min(until - now));
+        let listening = quiet.is_none();
         let ended = wait(
             [
                 Some((exited.as_fd(), PollFlags::POLLIN)),
-                stdout.as_ref().map(|pipe| (pipe.as_fd(), PollFlags::POLLIN)),
-                stderr.as_ref().map(|pipe| (pipe.as_fd(), PollFlags::POLLIN)),
+                stdout.as_ref().filter(|_| listening).map(|pipe| (pipe.as_fd(), PollFlags::POLLIN)),
+                stderr.as_ref().filter(|_| listening).map(|pipe| (pipe.as_fd(), PollFlags::POLLIN)),
                 stdin.as_ref().map(|pipe| (pipe.as_fd(), PollFlags::POLLOUT)),
             ],
-            timeout,
+            PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX),
         )?;
         drain(&mut stdout, |bytes| said.stdout.extend_from_slice(bytes));
         drain(&mut stderr, |bytes| said.stderr.keep(bytes));
@@ -118,8 +127,8 @@ fn feed(stdin: &mut Option<ChildStdin>, input: &mut &[u8]) {
 
 /// Reads what is there, a bounded number of bytes; closes the pipe at its end.
 fn drain(pipe: &mut Option<impl Read>, mut take: impl FnMut(&[u8])) {
-    let mut buffer = [0; 16 << 10];
-    for _ in 0..64 {
+    let mut buffer = [0; 4 << 10];
+    for _ in 0..256 {
         let Some(source) = pipe else { return };
         match source.read(&mut buffer) {
             Ok(0) => *pipe = None,

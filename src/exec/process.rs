@@ -1,7 +1,7 @@
 //! One plugin process: spawned by posix_spawn into a group of its own, with none of our standard streams.
 //!
-//! No `pre_exec`, so that std does not fork. The sandbox lock's descriptor is inherited because it was opened without
-//! close-on-exec; everything else of ours is close-on-exec.
+//! No `pre_exec`, so that std does not fork. The sandbox lock's descriptor is inherited because its close-on-exec flag was
+//! taken away once it was locked (`store::lock`); everything else of ours is close-on-exec.
 
 use std::io;
 use std::process::{Child, Command, Stdio};
@@ -19,7 +19,8 @@ use crate::plan::outcome::{Cause, Failure, MissingBinary};
 use super::Runner;
 use super::collect::{Collected, End, collect};
 
-/// What happens to a process, told as it happens so that another call can end it (docs/state.md, lock of a sandbox).
+/// What happens to a process, told as it happens so that another call can end it (docs/state.md, lock of a sandbox). A
+/// process whose start cannot be told is not started.
 #[derive(Debug, Clone, Copy)]
 pub enum Mark<'a> {
     /// It is about to be started.
@@ -28,21 +29,28 @@ pub enum Mark<'a> {
     Run(i32, &'a PluginType),
 }
 
+/// Takes what happens to processes.
+pub type Marks<'a> = dyn Fn(Mark<'_>) -> io::Result<()> + 'a;
+
 /// Runs plugins on this host.
 #[derive(Default)]
 pub struct Host<'a> {
     /// Told of every process.
-    pub marks: Option<&'a dyn Fn(Mark<'_>)>,
+    pub marks: Option<&'a Marks<'a>>,
 }
 
 impl Runner for Host<'_> {
     fn run(&self, process: &Process) -> Result<Vec<u8>, Failure> {
         let fail = |cause| Failure::early(process.plugin.clone(), cause);
-        self.mark(Mark::Start(&process.plugin));
+        self.mark(Mark::Start(&process.plugin))
+            .map_err(|error| fail(Cause::NotStarted(format!("it could not be noted: {error}"))))?;
         let started = Instant::now();
         let mut child = spawn(process).map_err(|error| fail(not_started(process, &error)))?;
         let pid = i32::try_from(child.id()).unwrap_or_default();
-        self.mark(Mark::Run(pid, &process.plugin));
+        if let Err(error) = self.mark(Mark::Run(pid, &process.plugin)) {
+            // Announced it is, so it is found by the lock that it holds.
+            tracing::warn!(%error, plugin = %process.plugin, "a started plugin could not be noted");
+        }
         let collected = collect(&mut child, process.stdin.as_bytes(), started + process.deadline);
         if matches!(collected.end, End::Deadline | End::TooLarge | End::Lost(_)) {
             let _ = killpg(Pid::from_raw(pid), Signal::SIGKILL);
@@ -57,7 +65,7 @@ impl Runner for Host<'_> {
                 let most = super::collect::MOST_STDOUT / 1024;
                 Err(Cause::BadAnswer(format!("the answer is larger than {most} KiB, so the plugin was ended")))
             }
-            (End::Lost(error), _) | (_, Err(error)) => Err(Cause::NotStarted(error.to_string())),
+            (End::Lost(error), _) | (_, Err(error)) => Err(Cause::Lost(error.to_string())),
             (End::Exited, Ok(status)) => judge(status, collected.stdout),
         };
         judged.map_err(|cause| Failure { plugin: process.plugin.clone(), cause, stderr })
@@ -65,10 +73,8 @@ impl Runner for Host<'_> {
 }
 
 impl Host<'_> {
-    fn mark(&self, mark: Mark<'_>) {
-        if let Some(marks) = self.marks {
-            marks(mark);
-        }
+    fn mark(&self, mark: Mark<'_>) -> io::Result<()> {
+        self.marks.map_or(Ok(()), |marks| marks(mark))
     }
 }
 

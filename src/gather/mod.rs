@@ -1,10 +1,10 @@
 //! The first of the four steps, for whoever plans an ADD: what the pod asks for, the primary network, the additional ones,
 //! the executables. The plugin gathers to act, `meta-cni plan` gathers to show; it is the same code.
 
-pub mod annotations;
+mod annotations;
 mod primary;
 mod resolve;
 
-pub use annotations::{Asked, asked};
+pub use annotations::{Asked, CAPABILITY, asked};
 pub use primary::{Resolver, after};
 pub use resolve::{binaries, search_path, wanted_networks};

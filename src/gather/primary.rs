@@ -7,7 +7,6 @@ use crate::cni::{CniError, Code, NetworkConfigList};
 use crate::config::MasterConfig;
 use crate::config::duration::Span;
 use crate::npwg::{Namespace, ObjectName};
-use crate::plan::Deadline;
 use crate::plan::add::Network;
 use crate::plan::primary::{choose, guard};
 use crate::profile::Profiles;
@@ -201,9 +200,15 @@ impl<'a> Resolver<'a> {
     }
 
     fn named(&self, name: &str) -> Look {
-        if let (Ok(namespace), Ok(object)) =
-            (Namespace::new(self.config.multus_namespace.as_str()), ObjectName::new(name))
-        {
+        let namespace = match Namespace::new(self.config.multus_namespace.as_str()) {
+            Ok(namespace) => namespace,
+            Err(error) => {
+                let what = format!("master config: key \"multusNamespace\": {error}");
+                return Look::Refused(CniError::new(Code::INVALID_CONFIG, what));
+            }
+        };
+        // A name that no object can have may still be that of a configuration.
+        if let Ok(object) = ObjectName::new(name) {
             match self.manifest(&namespace, &object) {
                 Ok(Some((text, list))) => return Look::found(text, list, None, Some(format!("{namespace}/{object}"))),
                 Ok(None) => {}
@@ -251,11 +256,7 @@ impl<'a> Resolver<'a> {
     /// A network as plans take it, with what its profile says.
     pub(super) fn network(&self, display: Option<String>, list: NetworkConfigList, file_name: Option<&str>) -> Network {
         let deadline = self.profiles.of(&list, file_name).map(|profile| profile.deadline).unwrap_or_default();
-        Network {
-            display: display.unwrap_or_else(|| list.name.to_string()),
-            list,
-            deadline: Deadline { add: deadline.add_attempt_s, del: deadline.del_attempt_s },
-        }
+        Network { display: display.unwrap_or_else(|| list.name.to_string()), list, deadline: deadline.into() }
     }
 }
 

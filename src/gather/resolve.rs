@@ -84,17 +84,9 @@ impl Resolver<'_> {
     /// One of `defaultNetworks`: as `clusterNetwork`, a path or a name.
     fn default_network(&self, entry: &str) -> Result<Network, CniError> {
         let context = || format!("master config: \"defaultNetworks\": {entry:?}");
-        let single = MasterConfig {
-            cluster_network: Some(entry.to_owned()),
-            // Its last good configuration is not the primary's.
-            state_dir: self
-                .config
-                .state_dir
-                .join("default-networks")
-                .join(format!("{:08x}", crc32fast::hash(entry.as_bytes()))),
-            ..self.config.clone()
-        };
-        let resolver = Resolver { config: &single, profiles: self.profiles.clone(), keeps: self.keeps };
+        let single = MasterConfig { cluster_network: Some(entry.to_owned()), ..self.config.clone() };
+        // Only the primary's last good configuration is kept.
+        let resolver = Resolver { config: &single, profiles: self.profiles.clone(), keeps: false };
         resolver.primary_now().map_err(|error| error.in_context(&context()))
     }
 
@@ -138,6 +130,11 @@ impl Resolver<'_> {
             StoreError::Io { .. } => CniError::from(error).in_context(&context),
         })?;
         let Some(found) = found else { return Ok(None) };
+        if let Some(resource) = found.nad.resource_name {
+            let what =
+                format!("draws devices from {resource:?}, and devices are not supported by this version of meta-cni");
+            return Err(CniError::new(Code::INVALID_CONFIG, what).in_context(&context));
+        }
         let text = match found.nad.config.filter(|text| !text.trim().is_empty()) {
             Some(text) => text,
             None => self.on_disk(name).map_err(|error| error.in_context(&context))?,

@@ -10,6 +10,7 @@ use crate::npwg::Selection;
 
 use super::capability::{arguments, merge_args, runtime_config, undeclared};
 use super::ifname::names;
+use super::lint::lint;
 use super::outcome::MissingBinary;
 use super::{Attachment, Call, Deadline, Plan, Role, Sandbox};
 
@@ -75,7 +76,12 @@ pub fn plan(inputs: Inputs<'_>) -> Result<Plan, CniError> {
         .enumerate()
         .map(|(ordinal, (wanted, ifname))| attachment(&inputs, ordinal, wanted, ifname))
         .collect::<Result<Vec<_>, _>>()?;
-    Ok(Plan { sandbox: inputs.sandbox, request: inputs.request, attachments })
+    let plan = Plan { sandbox: inputs.sandbox, request: inputs.request, attachments };
+    match lint(&plan).first() {
+        None => Ok(plan),
+        // A defect of ours, and nothing has been touched yet.
+        Some(broken) => Err(CniError::new(Code::INTERNAL, format!("the plan is unsound: {broken}; please report it"))),
+    }
 }
 
 fn attachment(inputs: &Inputs<'_>, ordinal: usize, wanted: &Wanted, ifname: IfName) -> Result<Attachment, CniError> {
@@ -156,3 +162,7 @@ fn from_list(
 fn refused(network: &str, what: &str) -> CniError {
     CniError::new(Code::INVALID_CONFIG, what).in_context(&format!("network {network:?}"))
 }
+
+#[cfg(test)]
+#[path = "add_tests.rs"]
+mod tests;

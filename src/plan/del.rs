@@ -8,11 +8,12 @@ use std::path::PathBuf;
 use serde_json::value::RawValue;
 
 use crate::cni::{CniArgs, IfName, NetworkConfigList, Object, PluginType, SearchPath};
+use crate::profile::Deadlines;
 
 use super::capability::runtime_config;
 use super::outcome::MissingBinary;
 use super::record::{Record, State};
-use super::{Attachment, Call, Deadline, Role};
+use super::{Attachment, Call, Role};
 
 /// The records of the runtime's call for `request`, last attached first. Tombstones are left out: they stand for nothing.
 #[must_use]
@@ -45,9 +46,9 @@ impl Foreign {
     #[must_use]
     pub fn attachment(
         &self,
+        ordinal: usize,
         args: &CniArgs,
         path: &SearchPath,
-        deadline: Deadline,
         binaries: &BTreeMap<PluginType, Result<PathBuf, MissingBinary>>,
     ) -> (Attachment, Vec<(PluginType, MissingBinary)>) {
         let mut missing = Vec::new();
@@ -64,8 +65,8 @@ impl Foreign {
             }
         }
         let attachment = Attachment {
-            ordinal: 0,
-            role: Role::Primary,
+            ordinal,
+            role: if ordinal == 0 { Role::Primary } else { Role::Additional },
             network: self.network.clone(),
             name: self.list.name.clone(),
             cni_version: self.list.cni_version,
@@ -74,7 +75,7 @@ impl Foreign {
             disable_gc: self.list.disable_gc,
             args: self.args.clone().unwrap_or_else(|| args.clone()),
             path: path.clone(),
-            deadline,
+            deadline: Deadlines::default().into(),
             calls,
         };
         (attachment, missing)

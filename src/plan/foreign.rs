@@ -23,8 +23,6 @@ struct CacheEntry {
     ifname: String,
     #[serde(rename = "networkName")]
     network: String,
-    #[serde(default)]
-    netns: String,
     #[serde(rename = "cniArgs", default)]
     cni_args: Option<Vec<(String, String)>>,
     #[serde(rename = "capabilityArgs", default)]
@@ -33,11 +31,11 @@ struct CacheEntry {
     result: Option<Box<RawValue>>,
 }
 
-/// What libcni's cache has of a container: the attachment, and the namespace it was made in.
+/// What libcni's cache has of a container.
 ///
 /// `None` when `bytes` are no such entry, are of another container, or are of our own network: that one is not foreign.
 #[must_use]
-pub fn from_cache(bytes: &[u8], container_id: &str) -> Option<(Foreign, String)> {
+pub fn from_cache(bytes: &[u8], container_id: &str) -> Option<Foreign> {
     let entry: CacheEntry = serde_json::from_slice(bytes).ok()?;
     if entry.kind != "cniCacheV1" || entry.container_id != container_id {
         return None;
@@ -54,7 +52,7 @@ pub fn from_cache(bytes: &[u8], container_id: &str) -> Option<(Foreign, String)>
         args: CniArgs::parse(&args.join(";")).ok(),
         result: entry.result.filter(|result| result.get() != "null"),
     };
-    Some((foreign, entry.netns))
+    Some(foreign)
 }
 
 /// An element of Multus' scratch file.
@@ -120,8 +118,7 @@ mod tests {
     #[test]
     fn f13_libcnis_cache_gives_configuration_arguments_and_result() {
         let text = cache(r#"{"cniVersion":"1.0.0","name":"cbr0","plugins":[{"type":"bridge","x":1.0}]}"#, "c1");
-        let (foreign, netns) = from_cache(text.as_bytes(), "c1").unwrap();
-        assert_eq!(netns, "/run/netns/x");
+        let foreign = from_cache(text.as_bytes(), "c1").unwrap();
         assert_eq!(foreign.list.plugins[0].object.to_text(), r#"{"type":"bridge","x":1.0}"#);
         assert_eq!(foreign.args.unwrap().as_str(), "IgnoreUnknown=1;K8S_POD_NAME=p");
         assert_eq!(foreign.arguments.to_text(), r#"{"mac":"02:00:00:00:00:01"}"#);

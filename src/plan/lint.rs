@@ -1,4 +1,4 @@
-//! What is true of any plan (P3). Debug builds ask before acting, tests of plans end by asking.
+//! What is true of any plan (P3). Planning ends by asking, so no plan that breaks a rule is ever carried out.
 
 use std::collections::BTreeSet;
 

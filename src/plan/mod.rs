@@ -23,6 +23,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::cni::{CniArgs, CniVersion, ContainerId, IfName, NetworkName, Object, PluginType, SearchPath};
+use crate::profile::Deadlines;
 
 /// What a pod's networks belong to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -126,10 +127,16 @@ impl Attachment {
 /// Longest run of one plugin, in seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Deadline {
-    /// ADD, CHECK, STATUS and GC.
+    /// ADD and CHECK.
     pub add: u64,
     /// DEL.
     pub del: u64,
+}
+
+impl From<Deadlines> for Deadline {
+    fn from(known: Deadlines) -> Self {
+        Self { add: known.add_attempt_s, del: known.del_attempt_s }
+    }
 }
 
 /// One plugin of an attachment.

@@ -17,6 +17,8 @@ pub enum Cause {
     Missing(MissingBinary),
     /// It could not be started for another reason.
     NotStarted(String),
+    /// It ran and could not be watched, so it was ended.
+    Lost(String),
     /// It said why.
     Refused(CniError),
     /// Its answer cannot be used, as the end of a sentence ("the answer is empty").
@@ -65,9 +67,18 @@ impl Failure {
     /// The failure as the runtime is told, with network, plugin, interface and phase in front.
     #[must_use]
     pub fn error(&self, attachment: &Attachment, operation: Operation) -> CniError {
+        self.cause(operation).in_context(&format!("{}: {operation}", attachment.context(&self.plugin)))
+    }
+
+    /// The failure without its context: the one map from causes to codes.
+    #[must_use]
+    pub fn cause(&self, operation: Operation) -> CniError {
         let error = match &self.cause {
             Cause::Missing(missing) => missing.error(&self.plugin),
-            Cause::NotStarted(why) => CniError::new(Code::PLUGIN_MISSING, format!("cannot be started: {why}")),
+            Cause::NotStarted(why) => CniError::new(Code::IO, format!("cannot be started: {why}")),
+            Cause::Lost(why) => {
+                CniError::new(Code::IO, format!("ran and could not be watched, so it was ended: {why}"))
+            }
             // Code 3 tells a runtime that there is nothing to clean up, which is never so after an ADD (A7).
             Cause::Refused(error) if operation == Operation::Add && error.code == Code::UNKNOWN_CONTAINER => {
                 CniError { code: Code::BAD_ANSWER, ..error.clone() }
@@ -88,7 +99,7 @@ impl Failure {
             (Some(line), true) => format!("stderr: {line}"),
             (Some(line), false) => format!("{}; stderr: {line}", error.details),
         };
-        error.in_context(&format!("{}: {operation}", attachment.context(&self.plugin))).with_details(details)
+        error.with_details(details)
     }
 }
 

@@ -40,7 +40,7 @@ pub struct CallId {
     /// Its process.
     #[serde(flatten)]
     pub process: ProcessMark,
-    /// Random: a call knows its own records by it.
+    /// Unique on this node: a call knows its own records by it.
     pub token: String,
 }
 
@@ -83,7 +83,7 @@ pub struct Record {
 
 /// How an attachment ended: a text after its record.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Outcome {
+pub struct Ending {
     /// How far it came.
     pub state: State,
     /// What the last plugin of the chain printed.
@@ -116,7 +116,7 @@ struct Envelope<'a> {
     record: &'a RawValue,
 }
 
-/// `content` in an envelope with version and checksum: how every state file of ours is written.
+/// `content` in an envelope with version and checksum: how records and the last good primary are written.
 ///
 /// # Errors
 /// The encoder's, which our own values do not meet.
@@ -145,7 +145,7 @@ fn checksum(text: &str) -> String {
 }
 
 impl Record {
-    /// The record in `bytes`: its own text, and the last outcome after it that is whole. One that is not is that of a
+    /// The record in `bytes`: its own text, and the last ending after it that is whole. One that is not is that of a
     /// writer that died: as if it had not been begun.
     ///
     /// # Errors
@@ -153,9 +153,9 @@ impl Record {
     pub fn read(bytes: &[u8]) -> Result<Self, RecordError> {
         let mut texts = bytes.split(|byte| *byte == SEPARATOR);
         let mut record: Self = unseal(texts.next().unwrap_or_default())?;
-        for outcome in texts.filter_map(|text| unseal::<Outcome>(text).ok()) {
-            record.state = outcome.state;
-            record.result = outcome.result;
+        for ending in texts.filter_map(|text| unseal::<Ending>(text).ok()) {
+            record.state = ending.state;
+            record.result = ending.result;
         }
         Ok(record)
     }
@@ -164,9 +164,9 @@ impl Record {
     ///
     /// # Errors
     /// The encoder's, which our own values do not meet.
-    pub fn outcome_text(&self) -> Result<String, serde_json::Error> {
-        let outcome = Outcome { state: self.state, result: self.result.clone() };
-        Ok(format!("{}{}\n", char::from(SEPARATOR), seal(&outcome)?))
+    pub fn ending_text(&self) -> Result<String, serde_json::Error> {
+        let ending = Ending { state: self.state, result: self.result.clone() };
+        Ok(format!("{}{}\n", char::from(SEPARATOR), seal(&ending)?))
     }
 
     /// True if this record is of a plugin call that attached everything it was to attach, judged by all of its records.

@@ -17,7 +17,7 @@ use super::context::Context;
 const UNDO: Duration = Duration::from_secs(30);
 
 /// What this call acts with.
-pub(super) struct Ours<'a> {
+pub(super) struct Acting<'a> {
     pub context: &'a Context,
     pub host: &'a Host<'a>,
     pub lock: Option<&'a SandboxLock>,
@@ -28,33 +28,26 @@ pub(super) struct Ours<'a> {
 ///
 /// # Errors
 /// The first failure. Everything begun has been taken back then, or is in the queue.
-pub(super) fn attach_all(ours: &Ours<'_>, plan: Plan, netns: NetnsId) -> Result<Vec<Record>, CniError> {
+pub(super) fn attach_all(acting: &Acting<'_>, plan: Plan, netns: NetnsId) -> Result<Vec<Record>, CniError> {
     let of = plan.attachments.len();
     let mut records: Vec<Record> = Vec::with_capacity(of);
     for attachment in plan.attachments {
         let record = Record {
             sandbox: plan.sandbox.clone(),
             netns: Some(netns),
-            epoch: ours.epoch.clone(),
+            epoch: acting.epoch.clone(),
             request: plan.request.clone(),
             of,
             attachment,
-            call: ours.context.call.clone(),
+            call: acting.context.call.clone(),
             state: State::Begun,
             result: None,
         };
-        match attach(ours, record) {
+        match attach(acting, record) {
             Ok(record) => records.push(record),
             Err((begun, error)) => {
                 records.extend(begun.map(|record| *record));
-                let left = undo_all(ours, records);
-                return Err(match together(left) {
-                    None => error,
-                    Some(left) => {
-                        let details = format!("{}; not undone, so queued: {}", error.details, left.msg);
-                        error.with_details(details.trim_start_matches("; "))
-                    }
-                });
+                return Err(undone(acting, records, error));
             }
         }
     }
@@ -62,13 +55,13 @@ pub(super) fn attach_all(ours: &Ours<'_>, plan: Plan, netns: NetnsId) -> Result<
 }
 
 /// One attachment. On a failure its record comes back if it was begun, so that it is undone with the others.
-fn attach(ours: &Ours<'_>, mut record: Record) -> Result<Record, (Option<Box<Record>>, CniError)> {
-    let records = &ours.context.records;
+fn attach(acting: &Acting<'_>, mut record: Record) -> Result<Record, (Option<Box<Record>>, CniError)> {
+    let records = &acting.context.records;
     let context = format!("network {:?} {}", record.attachment.network, record.attachment.ifname);
     if let Err(error) = records.put(&record) {
         return Err((None, CniError::from(error).in_context(&context)));
     }
-    match chain::add(ours.host, &record.sandbox, &record.attachment) {
+    match chain::add(acting.host, &record.sandbox, &record.attachment) {
         Ok(result) => {
             record.result = Some(result);
             record.state = State::Attached;
@@ -79,7 +72,7 @@ fn attach(ours: &Ours<'_>, mut record: Record) -> Result<Record, (Option<Box<Rec
         }
     }
     // A DEL that could not end us took the lock's file away: what we made must go, and nobody waits for our answer.
-    if ours.lock.is_some_and(|lock| !lock.is_current()) {
+    if acting.lock.is_some_and(|lock| !lock.is_current()) {
         let error = CniError::new(Code::TRY_AGAIN, "a DEL of this sandbox came in between; all is taken back");
         return Err((Some(Box::new(record)), error.in_context(&context)));
     }
@@ -89,19 +82,30 @@ fn attach(ours: &Ours<'_>, mut record: Record) -> Result<Record, (Option<Box<Rec
     }
 }
 
-/// Takes everything in `records` back, the last first; gives what could not be. What was undone becomes a tombstone.
-pub(super) fn undo_all(ours: &Ours<'_>, records: Vec<Record>) -> Vec<CniError> {
+/// Takes everything in `records` back, the last first, and gives `cause` with what could not be. What was undone becomes a
+/// tombstone.
+pub(super) fn undone(acting: &Acting<'_>, records: Vec<Record>, cause: CniError) -> CniError {
+    let left = undo_all(acting, records);
+    if left.is_empty() {
+        return cause;
+    }
+    let left: Vec<String> = left.into_iter().map(|error| error.msg).collect();
+    let details = format!("{}; not undone, so queued: {}", cause.details, left.join("; "));
+    cause.with_details(details.trim_start_matches("; "))
+}
+
+fn undo_all(acting: &Acting<'_>, records: Vec<Record>) -> Vec<CniError> {
     #[expect(clippy::disallowed_methods, reason = "the budget of the undo starts here")]
     let deadline = Instant::now() + UNDO;
     let mut left = Vec::new();
     for mut record in records.into_iter().rev() {
-        let failures = delete(ours, &record, deadline);
-        match judge(ours, &record, failures) {
+        let failures = delete(acting, &record, deadline);
+        match judge(acting, &record, failures) {
             Err(error) => left.push(error),
             Ok(()) => {
                 record.state = State::Undone;
                 record.result = None;
-                if let Err(error) = ours.context.records.end(&record) {
+                if let Err(error) = acting.context.records.end(&record) {
                     // The record stays as begun: its DEL is run once more, which harms nothing.
                     tracing::warn!(error = error.story(), "the tombstone could not be written");
                 }
@@ -112,18 +116,18 @@ pub(super) fn undo_all(ours: &Ours<'_>, records: Vec<Record>) -> Vec<CniError> {
 }
 
 /// Runs DEL of every plugin of the record, in reverse.
-pub(super) fn delete(ours: &Ours<'_>, record: &Record, deadline: Instant) -> Vec<Failure> {
+pub(super) fn delete(acting: &Acting<'_>, record: &Record, deadline: Instant) -> Vec<Failure> {
     let bound = |process: Process| {
         let deadline = process.deadline.min(Context::left(deadline));
         Process { deadline, ..process }
     };
-    chain::del(ours.host, &record.sandbox, &record.attachment, record.result.as_deref(), &bound)
+    chain::del(acting.host, &record.sandbox, &record.attachment, record.result.as_deref(), &bound)
 }
 
 /// What the failures of a DEL mean: nothing when none of them can ever heal (F6); else the DEL is queued, and an error.
-pub(super) fn judge(ours: &Ours<'_>, record: &Record, failures: Vec<Failure>) -> Result<(), CniError> {
+pub(super) fn judge(acting: &Acting<'_>, record: &Record, failures: Vec<Failure>) -> Result<(), CniError> {
     let (id, ifname) = (&record.sandbox.container_id, &record.attachment.ifname);
-    let state_dir = &ours.context.config.state_dir;
+    let state_dir = &acting.context.config.state_dir;
     let (lost, healing): (Vec<_>, Vec<_>) = failures.into_iter().partition(Failure::can_never_heal);
     for failure in lost {
         let error = failure.error(&record.attachment, Operation::Del);
@@ -133,7 +137,7 @@ pub(super) fn judge(ours: &Ours<'_>, record: &Record, failures: Vec<Failure>) ->
     match together(errors) {
         None => queue::done(state_dir, id, ifname).map_err(CniError::from),
         Some(error) => {
-            if let Err(full) = queue::push(state_dir, id, ifname, &error.msg, &ours.epoch) {
+            if let Err(full) = queue::push(state_dir, id, ifname, &error.msg, &acting.epoch) {
                 tracing::error!(error = full.story(), "the DEL could not be queued; its record stays");
             }
             Err(error)

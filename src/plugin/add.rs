@@ -5,19 +5,17 @@ use std::path::Path;
 
 use crate::cni::{AttachmentId, CniError, Code, Operation};
 use crate::exec::Host;
+use crate::gather::{Asked, Resolver, asked, binaries, wanted_networks};
 use crate::netns::{self, Netns, NetnsError};
 use crate::plan::add::{Inputs, plan};
-use crate::plan::lint::lint;
 use crate::plan::outcome::answer;
-use crate::plan::{Plan, Pod, Sandbox};
+use crate::plan::{Pod, Sandbox};
 use crate::store::lock::{SandboxLock, adding};
 
-use super::act::{Ours, attach_all, undo_all};
+use super::act::{Acting, attach_all, undone};
 use super::context::{Context, netns_id};
 use super::leftovers::clear;
 use super::sandbox::{lock, note};
-use crate::gather::{Asked, Resolver, asked};
-use crate::gather::{binaries, wanted_networks};
 
 /// Attaches the sandbox to the primary network and to every one that its pod asks for; gives the result as text.
 pub(super) fn add(context: &Context, id: &AttachmentId, netns: &Path) -> Result<String, CniError> {
@@ -43,10 +41,10 @@ fn locked(
 
     // gather
     let _adding = adding(&config.run_dir)?;
-    let marks = note(Some(lock));
+    let marks = note(Some(lock), true);
     let host = Host { marks: Some(&marks) };
-    let ours = Ours { context, host: &host, lock: Some(lock), epoch: context.epoch()? };
-    clear(&ours, id, netns_id(netns.identity()))?;
+    let acting = Acting { context, host: &host, lock: Some(lock), epoch: context.epoch()? };
+    clear(&acting, id, netns_id(netns.identity()))?;
     let resolver = Resolver::new(config);
     resolver.ready(deadline)?;
     let networks = wanted_networks(&resolver, asked, deadline)?;
@@ -68,26 +66,16 @@ fn locked(
         taken: &taken,
         binaries: &binaries,
     })?;
-    sound(&plan)?;
 
     // act
-    let records = attach_all(&ours, plan, netns_id(netns.identity()))?;
+    let records = attach_all(&acting, plan, netns_id(netns.identity()))?;
 
     // report
     let primary = records.first().and_then(|record| record.result.as_deref());
     let primary = primary.ok_or_else(|| CniError::new(Code::INTERNAL, "the primary left no result"))?;
-    let answer = answer(primary, config.prev_result.as_deref(), config.cni_version);
-    if answer.is_err() {
-        undo_all(&ours, records);
-    }
-    answer
-}
-
-/// A plan that breaks its own rules is a defect, and nothing has been touched yet.
-fn sound(plan: &Plan) -> Result<(), CniError> {
-    match lint(plan).first() {
-        None => Ok(()),
-        Some(broken) => Err(CniError::new(Code::INTERNAL, format!("the plan is unsound: {broken}; please report it"))),
+    match answer(primary, config.prev_result.as_deref(), config.cni_version) {
+        Ok(answer) => Ok(answer),
+        Err(error) => Err(undone(&acting, records, error)),
     }
 }
 

@@ -29,7 +29,7 @@ pub(super) fn check(context: &Context, id: &AttachmentId, netns: &Path) -> Resul
         let msg = format!("CNI_NETNS: {} is another namespace than at ADD", netns.path().display());
         return Err(CniError::new(Code::NETNS, msg));
     }
-    let marks = note(Some(&lock));
+    let marks = note(Some(&lock), true);
     let host = Host { marks: Some(&marks) };
     for record in order(mine, &id.ifname) {
         chain::check(&host, &record.sandbox, &record.attachment, record.result.as_deref())

@@ -1,15 +1,14 @@
 //! What every operation has at hand: the configuration, the search path, the records, the clock's start.
-#![expect(clippy::disallowed_methods, reason = "the clock is read once, here")]
+#![expect(clippy::disallowed_methods, reason = "a call's clock starts here")]
 
 use std::time::{Duration, Instant};
 
 use crate::cni::{CniArgs, CniError, SearchPath};
 use crate::config::MasterConfig;
 use crate::exec::cancel::own_mark;
+use crate::gather::search_path;
 use crate::plan::record::{CallId, NetnsId};
 use crate::store::records::Records;
-
-use crate::gather::search_path;
 
 /// One call of the plugin.
 pub(super) struct Context {
@@ -50,6 +49,11 @@ impl Context {
     pub(super) fn epoch(&self) -> Result<String, CniError> {
         Ok(crate::store::epoch::epoch(&self.config.run_dir)?)
     }
+}
+
+/// When this call started.
+pub(super) fn now() -> Instant {
+    Instant::now()
 }
 
 /// The identity of a namespace as records keep it.

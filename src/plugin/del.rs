@@ -4,21 +4,19 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use crate::cni::{AttachmentId, CniError, Object};
+use crate::cni::{AttachmentId, CniError};
 use crate::exec::Host;
+use crate::gather::{Resolver, after, binaries};
 use crate::netns::{identity, own};
 use crate::plan::del::{Foreign, order};
 use crate::plan::outcome::together;
 use crate::plan::record::{Record, State};
-use crate::plan::{Deadline, Pod, Sandbox};
-use crate::profile::Deadlines;
+use crate::plan::{Pod, Sandbox};
 use crate::store::foreign::{Kept, libcni, multus};
 
-use super::act::{Ours, delete, judge};
+use super::act::{Acting, delete, judge};
 use super::context::{Context, netns_id};
 use super::sandbox::{note, wrest};
-use crate::gather::binaries;
-use crate::gather::{Resolver, after};
 
 /// Where libcni keeps its cache, for every runtime.
 const LIBCNI_CACHE: &str = "/var/lib/cni";
@@ -27,10 +25,10 @@ const LIBCNI_CACHE: &str = "/var/lib/cni";
 pub(super) fn del(context: &Context, id: &AttachmentId, netns: Option<&Path>) -> Result<(), CniError> {
     let deadline = after(context.config.del_budget);
     let lock = wrest(context, &id.container_id, deadline)?;
-    let marks = note(lock.as_ref());
+    let marks = note(lock.as_ref(), false);
     let host = Host { marks: Some(&marks) };
-    let ours = Ours { context, host: &host, lock: lock.as_ref(), epoch: epoch(context) };
-    let outcome = delete_all(&ours, id, netns, deadline);
+    let acting = Acting { context, host: &host, lock: lock.as_ref(), epoch: epoch(context) };
+    let outcome = delete_all(&acting, id, netns, deadline);
     if let Some(lock) = &lock {
         lock.unlink_unless_needed(&context.records, &id.container_id);
     }
@@ -45,8 +43,8 @@ fn epoch(context: &Context) -> String {
     })
 }
 
-fn delete_all(ours: &Ours<'_>, id: &AttachmentId, netns: Option<&Path>, deadline: Instant) -> Result<(), CniError> {
-    let records = &ours.context.records;
+fn delete_all(acting: &Acting<'_>, id: &AttachmentId, netns: Option<&Path>, deadline: Instant) -> Result<(), CniError> {
+    let records = &acting.context.records;
     let found = records.of(&id.container_id)?;
     let damaged = !found.damaged.is_empty();
     let mut errors: Vec<CniError> = Vec::new();
@@ -62,28 +60,27 @@ fn delete_all(ours: &Ours<'_>, id: &AttachmentId, netns: Option<&Path>, deadline
     let tombstones: Vec<_> =
         found.records.iter().filter(is_tombstone).map(|record| record.attachment.ifname.clone()).collect();
     let mine = order(found.records, &id.ifname);
-    let mut outcome = Ok(());
     if damaged || (mine.is_empty() && tombstones.is_empty()) {
-        outcome = without_record(ours, id, netns, deadline);
+        errors.extend(without_record(acting, id, netns, deadline).err());
     }
-    errors.extend(mine.into_iter().filter_map(|record| finish(ours, record, netns, deadline).err()));
+    errors.extend(mine.into_iter().filter_map(|record| finish(acting, record, netns, deadline).err()));
     for ifname in tombstones {
-        records.remove(&id.container_id, &ifname)?;
+        errors.extend(records.remove(&id.container_id, &ifname).err().map(CniError::from));
     }
-    together(errors).map_or(outcome, Err)
+    together(errors).map_or(Ok(()), Err)
 }
 
 /// Runs DEL of one record and removes it when that succeeded, or can never.
 pub(super) fn finish(
-    ours: &Ours<'_>,
+    acting: &Acting<'_>,
     mut record: Record,
     given: Option<&Path>,
     deadline: Instant,
 ) -> Result<(), CniError> {
     record.sandbox.netns = namespace(&record, given);
-    let failures = delete(ours, &record, deadline);
-    judge(ours, &record, failures)?;
-    ours.context.records.remove(&record.sandbox.container_id, &record.attachment.ifname)?;
+    let failures = delete(acting, &record, deadline);
+    judge(acting, &record, failures)?;
+    acting.context.records.remove(&record.sandbox.container_id, &record.attachment.ifname)?;
     Ok(())
 }
 
@@ -104,18 +101,23 @@ fn namespace(record: &Record, given: Option<&Path>) -> PathBuf {
 }
 
 /// DEL of a sandbox that we have no record of: added before meta-cni, under Multus, or its record was lost.
-fn without_record(ours: &Ours<'_>, id: &AttachmentId, netns: Option<&Path>, deadline: Instant) -> Result<(), CniError> {
-    let config = &ours.context.config;
+fn without_record(
+    acting: &Acting<'_>,
+    id: &AttachmentId,
+    netns: Option<&Path>,
+    deadline: Instant,
+) -> Result<(), CniError> {
+    let config = &acting.context.config;
     let kept = [
         multus(&config.cni_dir, &id.container_id, &id.ifname),
         libcni(LIBCNI_CACHE.as_ref(), &id.container_id, &id.ifname),
     ];
     let Some(kept) = kept.into_iter().find(|kept| !kept.attachments.is_empty()) else {
-        return guess(ours, id, netns, deadline);
+        return guess(acting, id, netns, deadline);
     };
     let names: Vec<&str> = kept.attachments.iter().map(|foreign| foreign.network.as_str()).collect();
     tracing::info!(networks = names.join(", "), "no record; deleted by what the runtime or Multus kept");
-    let errors = delete_foreign(ours, id, netns, deadline, &kept);
+    let errors = delete_foreign(acting, id, netns, deadline, &kept);
     match together(errors) {
         None => {
             kept.forget();
@@ -126,7 +128,7 @@ fn without_record(ours: &Ours<'_>, id: &AttachmentId, netns: Option<&Path>, dead
 }
 
 fn delete_foreign(
-    ours: &Ours<'_>,
+    acting: &Acting<'_>,
     id: &AttachmentId,
     netns: Option<&Path>,
     deadline: Instant,
@@ -134,33 +136,30 @@ fn delete_foreign(
 ) -> Vec<CniError> {
     let mut errors = Vec::new();
     for (ordinal, foreign) in kept.attachments.iter().enumerate().rev() {
-        let record = foreign_record(ours, id, netns, foreign, (ordinal, kept.attachments.len()));
-        // From here on it is one of ours: if its DEL fails, it can be tried again.
-        if let Err(error) = ours.context.records.put(&record) {
+        let record = foreign_record(acting, id, netns, foreign, (ordinal, kept.attachments.len()));
+        // From here on it is one of acting: if its DEL fails, it can be tried again.
+        if let Err(error) = acting.context.records.put(&record) {
             tracing::warn!(error = error.story(), "not recorded");
         }
-        errors.extend(finish(ours, record, netns, deadline).err());
+        errors.extend(finish(acting, record, netns, deadline).err());
     }
     errors
 }
 
 /// An attachment that others made, as a record.
 fn foreign_record(
-    ours: &Ours<'_>,
+    acting: &Acting<'_>,
     id: &AttachmentId,
     netns: Option<&Path>,
     foreign: &Foreign,
     (ordinal, of): (usize, usize),
 ) -> Record {
-    let context = ours.context;
-    let known = Deadlines::default();
-    let deadline = Deadline { add: known.add_attempt_s, del: known.del_attempt_s };
+    let context = acting.context;
     let binaries = binaries(std::iter::once(&foreign.list), &context.path);
-    let (mut attachment, missing) = foreign.attachment(&context.args, &context.path, deadline, &binaries);
+    let (attachment, missing) = foreign.attachment(ordinal, &context.args, &context.path, &binaries);
     for (plugin, why) in missing {
         tracing::warn!("given up, because it can never heal: {}", why.error(&plugin).msg);
     }
-    attachment.ordinal = ordinal;
     Record {
         sandbox: Sandbox {
             container_id: id.container_id.clone(),
@@ -168,7 +167,7 @@ fn foreign_record(
             pod: Pod::of(&context.args),
         },
         netns: None,
-        epoch: ours.epoch.clone(),
+        epoch: acting.epoch.clone(),
         request: id.ifname.clone(),
         of,
         attachment,
@@ -179,8 +178,8 @@ fn foreign_record(
 }
 
 /// DEL of the current primary, because nothing is known. Best effort: there may never have been anything.
-fn guess(ours: &Ours<'_>, id: &AttachmentId, netns: Option<&Path>, deadline: Instant) -> Result<(), CniError> {
-    let network = match Resolver::new(&ours.context.config).primary_now() {
+fn guess(acting: &Acting<'_>, id: &AttachmentId, netns: Option<&Path>, deadline: Instant) -> Result<(), CniError> {
+    let network = match Resolver::new(&acting.context.config).primary_now() {
         Ok(network) => network,
         Err(error) => {
             tracing::info!("no record and no primary, so there is nothing to delete: {}", error.msg);
@@ -191,19 +190,15 @@ fn guess(ours: &Ours<'_>, id: &AttachmentId, netns: Option<&Path>, deadline: Ins
         network: network.display,
         list: network.list,
         ifname: id.ifname.clone(),
-        arguments: runtime_arguments(ours.context),
+        arguments: acting.context.config.runtime_config.clone(),
         args: None,
         result: None,
     };
-    let mut record = foreign_record(ours, id, netns, &foreign, (0, 1));
+    let mut record = foreign_record(acting, id, netns, &foreign, (0, 1));
     record.sandbox.netns = namespace(&record, netns);
-    for failure in delete(ours, &record, deadline) {
+    for failure in delete(acting, &record, deadline) {
         let error = failure.error(&record.attachment, crate::cni::Operation::Del);
         tracing::warn!("no record, so the current primary was asked, in vain: {}", error.msg);
     }
     Ok(())
-}
-
-fn runtime_arguments(context: &Context) -> Object {
-    context.config.runtime_config.clone()
 }

@@ -5,14 +5,15 @@ use crate::plan::del::order;
 use crate::plan::outcome::together;
 use crate::plan::record::{NetnsId, Record, State};
 
-use super::act::{Ours, delete, judge};
+use super::act::Acting;
+use super::del::finish;
 
 /// Clears the way for an ADD of `id` in the namespace `netns`.
 ///
 /// # Errors
 /// Code 7 when the sandbox is attached already, and all of it is alive; else what left-overs of it answered to their DEL.
-pub(super) fn clear(ours: &Ours<'_>, id: &AttachmentId, netns: NetnsId) -> Result<(), CniError> {
-    let records = &ours.context.records;
+pub(super) fn clear(acting: &Acting<'_>, id: &AttachmentId, netns: NetnsId) -> Result<(), CniError> {
+    let records = &acting.context.records;
     let found = records.of(&id.container_id)?;
     for (path, why) in found.damaged {
         let moved = records.quarantine(&id.container_id, &path)?;
@@ -26,16 +27,12 @@ pub(super) fn clear(ours: &Ours<'_>, id: &AttachmentId, netns: NetnsId) -> Resul
     for tombstone in mine.iter().filter(|record| record.state == State::Undone) {
         records.remove(&id.container_id, &tombstone.attachment.ifname)?;
     }
-    let deadline = ours.context.add_deadline();
+    let deadline = acting.context.add_deadline();
     let mut errors = Vec::new();
     for record in order(mine, &id.ifname) {
         let (ifname, network) = (&record.attachment.ifname, &record.attachment.network);
         tracing::warn!(%ifname, network, "left over from an ADD that did not end; deleted first");
-        let failures = delete(ours, &record, deadline);
-        match judge(ours, &record, failures) {
-            Ok(()) => records.remove(&id.container_id, ifname)?,
-            Err(error) => errors.push(error),
-        }
+        errors.extend(finish(acting, record, None, deadline).err());
     }
     together(errors).map_or(Ok(()), |error| Err(error.in_context("left over from an earlier ADD")))
 }

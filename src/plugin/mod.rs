@@ -32,23 +32,42 @@ pub struct Answer {
 /// Bytes of stdin at most: a runtime's configuration is a few thousand.
 pub const MOST_STDIN: u64 = 4 << 20;
 
-/// Answers one call: `variable` looks up the environment, `stdin` is what the runtime wrote.
+/// Answers one call: `variable` looks up the environment, `stdin` is what the runtime wrote, at most a byte more than
+/// [`MOST_STDIN`].
 #[must_use]
-pub fn run(variable: &dyn Fn(&str) -> Option<String>, stdin: Vec<u8>) -> Answer {
-    let version = requested_version(&stdin);
-    let answer = Invocation::parse(variable, stdin).and_then(|invocation| {
-        let caller = variable(CALLER_VARIABLE);
-        match (invocation.request.operation(), caller) {
-            (Operation::Version, _) => Ok(version_answer(version)),
-            // What a nested call would have made was never made, so there is nothing to undo.
-            (Operation::Del | Operation::Gc, Some(_)) => Ok(String::new()),
-            (operation, Some(caller)) => Err(nested(operation, &caller)),
-            (_, None) => serve(invocation),
-        }
+pub fn run(variable: &dyn Fn(&str) -> Option<String>, stdin: std::io::Result<Vec<u8>>) -> Answer {
+    let stdin = stdin.map_err(|error| CniError::new(Code::IO, format!("stdin cannot be read: {error}")));
+    let stdin = stdin.and_then(|stdin| match u64::try_from(stdin.len()) {
+        Ok(length) if length <= MOST_STDIN => Ok(stdin),
+        _ => Err(CniError::new(Code::NOT_JSON, format!("stdin is larger than {} KiB", MOST_STDIN >> 10))),
     });
+    let object = stdin.as_ref().ok().and_then(|stdin| Object::parse(stdin).ok());
+    let version = requested_version(object.as_ref());
+    let operation = variable("CNI_COMMAND").unwrap_or_default();
+    if operation == Operation::Version.as_str() {
+        return Answer { stdout: version_answer(version), success: true };
+    }
+    if let Some(object) = &object {
+        init_log(object, &variable("CNI_CONTAINERID").unwrap_or_default());
+    }
+    let started = context::now();
+    let answer = stdin
+        .and_then(|stdin| Invocation::parse(variable, stdin))
+        .and_then(|invocation| guarded(invocation, variable(CALLER_VARIABLE)));
+    report(&operation, started.elapsed(), &answer);
     match answer {
         Ok(stdout) => Answer { stdout, success: true },
         Err(error) => Answer { stdout: error.to_text(version), success: false },
+    }
+}
+
+/// Serves the call unless it comes from one of our own delegates (D6).
+fn guarded(invocation: Invocation, caller: Option<String>) -> Result<String, CniError> {
+    match (invocation.request.operation(), caller) {
+        (_, None) => serve(invocation),
+        // What a nested call would have made was never made, so there is nothing to undo.
+        (Operation::Del | Operation::Gc, Some(_)) => Ok(String::new()),
+        (operation, Some(caller)) => Err(nested(operation, &caller)),
     }
 }
 
@@ -68,48 +87,48 @@ fn serve(invocation: Invocation) -> Result<String, CniError> {
             format!("{operation} is not an operation of CNI {}, the version of the configuration", config.cni_version);
         return Err(CniError::new(Code::INCOMPATIBLE_VERSION, msg));
     }
-    init_log(&config, &invocation.request);
     let context = Context::new(config, invocation.args, invocation.path);
-    for warning in &context.config.warnings {
-        tracing::warn!("{warning}");
-    }
-    let answer = match &invocation.request {
-        Request::Add { attachment, netns } => add::add(&context, attachment, netns),
+    match &invocation.request {
+        Request::Add { attachment, netns } => {
+            // Once for each pod is enough: STATUS comes every few seconds.
+            context.config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+            add::add(&context, attachment, netns)
+        }
         Request::Del { attachment, netns } => del::del(&context, attachment, netns.as_deref()).map(|()| String::new()),
         Request::Check { attachment, netns } => check::check(&context, attachment, netns).map(|()| String::new()),
         Request::Gc => gc::gc(&context).map(|()| String::new()),
         Request::Status => status::status(&context).map(|()| String::new()),
         Request::Version => Ok(version_answer(context.config.cni_version)),
-    };
-    let elapsed_ms = context.started.elapsed().as_millis() as u64;
-    match &answer {
-        Ok(_) => tracing::info!(%operation, elapsed_ms, "done"),
-        Err(error) => {
-            tracing::error!(%operation, elapsed_ms, code = error.code.0, details = error.details, "{}", error.msg);
-        }
     }
-    answer
 }
 
-fn init_log(config: &MasterConfig, request: &Request) {
-    let correlation = match request {
-        Request::Add { attachment, .. } | Request::Del { attachment, .. } | Request::Check { attachment, .. } => {
-            attachment.container_id.as_str()
+/// The one line in the log that says how a call ended. That of a STATUS that found nothing is for those who look closely.
+fn report(operation: &str, elapsed: std::time::Duration, answer: &Result<String, CniError>) {
+    let elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+    match answer {
+        Ok(_) if operation == Operation::Status.as_str() => tracing::debug!(operation, elapsed_ms, "done"),
+        Ok(_) => tracing::info!(operation, elapsed_ms, "done"),
+        Err(error) => {
+            tracing::error!(operation, elapsed_ms, code = error.code.0, details = error.details, "{}", error.msg);
         }
-        _ => "-",
-    };
+    }
+}
+
+/// The log, before anything can go wrong: its keys are looked for in `object`, whatever else that is.
+fn init_log(object: &Object, container_id: &str) {
+    let text = |key: &str| object.get::<String>(key, "a string").ok().flatten().filter(|text| !text.is_empty());
+    let correlation: String = container_id.chars().take(200).collect();
     let settings = LogSettings {
-        file: config.log.file.clone(),
-        level: config.log.level.as_deref().and_then(Level::parse).unwrap_or_default(),
-        to_stderr: config.log.to_stderr,
+        file: text("logFile").map(std::path::PathBuf::from).filter(|path| path.is_absolute()),
+        level: text("logLevel").and_then(|level| Level::parse(&level)).unwrap_or_default(),
+        to_stderr: object.get("logToStderr", "true or false").ok().flatten().unwrap_or(false),
         ..LogSettings::default()
     };
-    crate::telemetry::init(&settings, correlation);
+    crate::telemetry::init(&settings, if correlation.is_empty() { "-" } else { &correlation });
 }
 
 /// The version in which an error is printed: the one on stdin, if it can be read and we speak it (A9).
-fn requested_version(stdin: &[u8]) -> CniVersion {
-    let object = Object::parse(stdin).ok();
+fn requested_version(object: Option<&Object>) -> CniVersion {
     let text = object.and_then(|object| object.get::<String>("cniVersion", "a string").ok().flatten());
     text.and_then(|text| CniVersion::parse(&text).ok()).unwrap_or(CniVersion::NEWEST)
 }

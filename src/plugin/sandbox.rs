@@ -6,7 +6,7 @@ use crate::cni::{CniError, Code, ContainerId, Operation};
 use crate::exec::cancel::{alive, end_group, end_process, holders, now_ticks};
 use crate::exec::process::Mark;
 use crate::plan::record::ProcessMark;
-use crate::store::lock::{Attempt, Holder, SandboxLock, holder, try_sandbox};
+use crate::store::lock::{Attempt, LockHolder, SandboxLock, holder, try_sandbox};
 
 use super::context::Context;
 
@@ -84,7 +84,7 @@ pub(super) fn wrest(context: &Context, id: &ContainerId, deadline: Instant) -> R
 }
 
 /// Ends the call that `holder` describes, then what it started.
-fn end(holder: &Holder, dev: u64, ino: u64) {
+fn end(holder: &LockHolder, dev: u64, ino: u64) {
     if let Some((call, _)) = holder.call {
         end_process(call);
     }
@@ -110,17 +110,16 @@ fn named(dev: u64, ino: u64) -> String {
     if holders.is_empty() { "a process that cannot be seen from here".to_owned() } else { holders.join(", ") }
 }
 
-/// Writes every process that is started into `lock`, so that another call can end it.
-pub(super) fn note(lock: Option<&SandboxLock>) -> impl Fn(Mark<'_>) {
+/// Writes every process that is started into `lock`, so that another call can end it. A DEL that has no lock, or whose disk
+/// is full, runs its plugins all the same: `strict` is for the others.
+pub(super) fn note(lock: Option<&SandboxLock>, strict: bool) -> impl Fn(Mark<'_>) -> std::io::Result<()> {
     move |mark| {
-        let Some(lock) = lock else { return };
+        let Some(lock) = lock else { return Ok(()) };
         let noted = match mark {
             Mark::Start(plugin) => lock.note_start(now_ticks(), plugin),
             Mark::Run(pid, plugin) => lock.note_run(ProcessMark { pid, seen: now_ticks() }, plugin),
         };
-        if let Err(error) = noted {
-            tracing::warn!(%error, "a started plugin could not be noted in the sandbox's lock");
-        }
+        if strict { noted } else { noted.or(Ok(())) }
     }
 }
 

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use crate::cni::{CniError, Code};
+use crate::cni::{CniError, Code, Operation};
 use crate::exec::{Host, Runner as _};
+use crate::gather::{Resolver, binaries};
 use crate::npwg::Namespace;
 use crate::plan::chain::Process;
 use crate::plan::outcome::{Cause, Failure};
@@ -12,8 +13,6 @@ use crate::store::exists;
 use crate::store::verdicts::{keep, last};
 
 use super::context::Context;
-use crate::gather::Resolver;
-use crate::gather::binaries;
 
 /// How long a plugin has for its answer.
 const PATIENCE: Duration = Duration::from_millis(900);
@@ -86,6 +85,6 @@ fn judged(failure: &Failure) -> Result<(), CniError> {
             Ok(())
         }
         Cause::Refused(error) => Err(error.clone()),
-        other => Err(CniError::new(Code::NOT_AVAILABLE, format!("no usable answer: {other:?}"))),
+        _ => Err(failure.cause(Operation::Status)),
     }
 }

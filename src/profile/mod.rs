@@ -6,8 +6,6 @@
 
 mod builtin;
 
-use std::time::Duration;
-
 use serde::Deserialize;
 
 use crate::cni::NetworkConfigList;
@@ -44,7 +42,7 @@ pub struct Match {
 /// Longest run of one plugin, in seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub struct Deadlines {
-    /// ADD.
+    /// ADD and CHECK.
     pub add_attempt_s: u64,
     /// DEL.
     pub del_attempt_s: u64,
@@ -53,20 +51,6 @@ pub struct Deadlines {
 impl Default for Deadlines {
     fn default() -> Self {
         Self { add_attempt_s: 100, del_attempt_s: 40 }
-    }
-}
-
-impl Deadlines {
-    /// ADD, CHECK, STATUS and GC.
-    #[must_use]
-    pub const fn add(self) -> Duration {
-        Duration::from_secs(self.add_attempt_s)
-    }
-
-    /// DEL.
-    #[must_use]
-    pub const fn del(self) -> Duration {
-        Duration::from_secs(self.del_attempt_s)
     }
 }
 
@@ -169,7 +153,7 @@ mod tests {
         )
         .unwrap();
         let profiles = Profiles::with_overrides(vec![own]);
-        assert_eq!(profiles.of(&list, None).unwrap().deadline.add(), Duration::from_secs(7));
+        assert_eq!(profiles.of(&list, None).unwrap().deadline.add_attempt_s, 7);
     }
 
     #[test]

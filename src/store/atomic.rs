@@ -1,10 +1,17 @@
 //! Writing a file: the old content or the new one, never between (P9).
 //!
-//! A temporary name in the same directory that no reader loads, then one rename. A reader that looks at any time, and a
-//! process that dies at any time, leave a whole file.
+//! The content goes into a file without a name, which a process that dies takes with it; then the file gets its name. Only
+//! where there is a file already, a temporary name that no reader loads and a rename come between the two.
 
-use std::io::Write as _;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags};
+use nix::unistd::linkat;
 
 use super::{StoreError, make_dir};
 
@@ -23,28 +30,74 @@ pub enum Survives {
 /// [`StoreError`] naming the step; the old content is still there then, and no temporary file.
 pub fn write(path: &Path, bytes: &[u8], survives: Survives) -> Result<(), StoreError> {
     let dir = path.parent().ok_or_else(|| StoreError::refused(path, "has no directory"))?;
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let prefix = format!(".{name}.");
-    let create = || tempfile::Builder::new().prefix(&prefix).suffix(".tmp").tempfile_in(dir);
-    let mut file = match create() {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+    let file = match unnamed(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
             make_dir(dir)?;
-            create()
+            unnamed(dir)
         }
-        created => created,
+        made => made,
+    };
+    match file {
+        Ok(file) => {
+            fill(&file, path, bytes, survives)?;
+            name(&file, dir, path)?;
+        }
+        // A file system that knows no files without a name.
+        Err(error) if error.raw_os_error() == Some(Errno::EOPNOTSUPP as i32) => {
+            let file = temporary(dir, path, |at| OpenOptions::new().write(true).create_new(true).mode(0o600).open(at))?;
+            fill(file.as_file(), path, bytes, survives)?;
+            file.persist(path).map_err(|error| StoreError::io("rename", path)(error.error))?;
+        }
+        Err(error) => return Err(StoreError::io("make a file for", path)(error)),
     }
-    .map_err(StoreError::io("make a temporary file for", path))?;
-    file.write_all(bytes).map_err(StoreError::io("write", path))?;
     if survives == Survives::Power {
-        file.as_file().sync_all().map_err(StoreError::io("sync", path))?;
-    }
-    file.persist(path).map_err(|error| StoreError::io("rename", path)(error.error))?;
-    if survives == Survives::Power {
-        std::fs::File::open(dir)
-            .and_then(|dir| dir.sync_all())
-            .map_err(StoreError::io("sync the directory of", path))?;
+        File::open(dir).and_then(|dir| dir.sync_all()).map_err(StoreError::io("sync the directory of", path))?;
     }
     Ok(())
+}
+
+/// A file in `dir` that has no name yet.
+fn unnamed(dir: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).mode(0o600).custom_flags(nix::libc::O_TMPFILE).open(dir)
+}
+
+fn fill(mut file: &File, path: &Path, bytes: &[u8], survives: Survives) -> Result<(), StoreError> {
+    file.write_all(bytes).map_err(StoreError::io("write", path))?;
+    if survives == Survives::Power {
+        file.sync_all().map_err(StoreError::io("sync", path))?;
+    }
+    Ok(())
+}
+
+/// Names a file that has no name: at once when `path` is free, else by way of a temporary name.
+fn name(file: &File, dir: &Path, path: &Path) -> Result<(), StoreError> {
+    match link(file, path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            let named = temporary(dir, path, |at| link(file, at))?;
+            named.persist(path).map_err(|error| StoreError::io("rename", path)(error.error))
+        }
+        linked => linked.map_err(StoreError::io("name", path)),
+    }
+}
+
+fn link(file: &File, at: &Path) -> io::Result<()> {
+    let descriptor = format!("/proc/self/fd/{}", file.as_raw_fd());
+    Ok(linkat(AT_FDCWD, descriptor.as_str(), AT_FDCWD, at, AtFlags::AT_SYMLINK_FOLLOW)?)
+}
+
+/// Makes something at a temporary name beside `path`; it goes again when it is dropped and was not persisted.
+fn temporary<T>(
+    dir: &Path,
+    path: &Path,
+    make: impl FnMut(&Path) -> io::Result<T>,
+) -> Result<tempfile::NamedTempFile<T>, StoreError> {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let prefix = format!(".{name}.");
+    tempfile::Builder::new()
+        .prefix(&prefix)
+        .suffix(".tmp")
+        .make_in(dir, make)
+        .map_err(StoreError::io("make a temporary file for", path))
 }
 
 /// Appends `bytes` to the file at `path`, which must be there, in one write. Readers pass over a last text that is not whole.
@@ -52,8 +105,7 @@ pub fn write(path: &Path, bytes: &[u8], survives: Survives) -> Result<(), StoreE
 /// # Errors
 /// [`StoreError`] when not all of it could be written.
 pub fn append(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let mut options = std::fs::OpenOptions::new();
+    let mut options = OpenOptions::new();
     let mut file =
         options.append(true).custom_flags(nix::libc::O_NOFOLLOW).open(path).map_err(StoreError::io("open", path))?;
     file.write_all(bytes).map_err(StoreError::io("write", path))

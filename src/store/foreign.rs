@@ -13,22 +13,28 @@ use super::{MOST_STATE, Owner, list, read, remove};
 pub struct Kept {
     /// The attachments.
     pub attachments: Vec<Foreign>,
-    /// Files that are to go once those are deleted: Multus', which no runtime calls any more.
+    /// Files that are to go once those are deleted: Multus', and libcni's of a network that the runtime no longer has.
     pub files: Vec<PathBuf>,
 }
 
 /// What libcni's cache in `cache_dir` (usually `/var/lib/cni`) has of the sandbox's interface `ifname`, for a pod that was
-/// added before meta-cni was the runtime's network. The entries themselves are the runtime's.
+/// added before meta-cni was the runtime's network. The runtime removes the entry of the network it deletes now, which is
+/// ours; nobody but us removes that of the network it had then.
 #[must_use]
 pub fn libcni(cache_dir: &Path, id: &ContainerId, ifname: &IfName) -> Kept {
     let dir = cache_dir.join("results");
     let ending = format!("-{id}-{ifname}");
     let names = list(&dir).unwrap_or_default();
-    let entries = names.iter().filter(|name| name.ends_with(&ending)).filter_map(|name| {
-        let bytes = read(&dir.join(name), Owner::Admin, MOST_STATE).ok().flatten()?;
-        from_cache(&bytes, id.as_str()).map(|(foreign, _)| foreign)
-    });
-    Kept { attachments: entries.filter(|foreign| foreign.ifname == *ifname).collect(), files: Vec::new() }
+    let mut kept = Kept::default();
+    for name in names.iter().filter(|name| name.ends_with(&ending)) {
+        let path = dir.join(name);
+        let Some(bytes) = read(&path, Owner::Admin, MOST_STATE).ok().flatten() else { continue };
+        if let Some(foreign) = from_cache(&bytes, id.as_str()).filter(|foreign| foreign.ifname == *ifname) {
+            kept.attachments.push(foreign);
+            kept.files.push(path);
+        }
+    }
+    kept
 }
 
 /// What Multus kept of the sandbox in `cni_dir`: the delegates' configurations, and their results from its own cache.
@@ -40,7 +46,7 @@ pub fn multus(cni_dir: &Path, id: &ContainerId, primary: &IfName) -> Kept {
     for foreign in &mut kept.attachments {
         let entry = cni_dir.join("results").join(format!("{}-{id}-{}", foreign.list.name, foreign.ifname));
         let Some(bytes) = read(&entry, Owner::Admin, MOST_STATE).ok().flatten() else { continue };
-        if let Some((cached, _)) = from_cache(&bytes, id.as_str()) {
+        if let Some(cached) = from_cache(&bytes, id.as_str()) {
             foreign.result = cached.result;
             foreign.args = cached.args;
             foreign.arguments = cached.arguments;

@@ -28,7 +28,7 @@ pub struct SandboxLock {
 
 /// What the content of a lock says of its holder.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Holder {
+pub struct LockHolder {
     /// The plugin call, and what it does.
     pub call: Option<(ProcessMark, Operation)>,
     /// Plugins it started, leaders of their groups.
@@ -87,7 +87,7 @@ pub fn try_sandbox(
 ///
 /// # Errors
 /// [`StoreError`] when it is there and cannot be read.
-pub fn holder(run_dir: &Path, id: &ContainerId) -> Result<Holder, StoreError> {
+pub fn holder(run_dir: &Path, id: &ContainerId) -> Result<LockHolder, StoreError> {
     Ok(parse(&read(&path_of(run_dir, id), Owner::Us, 64 << 10)?.unwrap_or_default()))
 }
 
@@ -121,6 +121,10 @@ impl SandboxLock {
 
     /// Removes the file unless the sandbox has records, so that a call which leaves nothing leaves no lock file either.
     pub fn unlink_unless_needed(&self, records: &Records, id: &ContainerId) {
+        // Whoever died before us may have left a half-written file; under the lock nobody writes but us.
+        if let Err(error) = records.tidy(id) {
+            tracing::warn!(error = error.story(), "left behind");
+        }
         if records.of(id).is_ok_and(|left| left.records.is_empty() && left.damaged.is_empty()) {
             self.unlink();
         }
@@ -177,8 +181,8 @@ fn inherit(file: &File) -> io::Result<()> {
 }
 
 /// Total: a line that is not one is left out, and so is the last one without its line feed.
-fn parse(bytes: &[u8]) -> Holder {
-    let mut holder = Holder::default();
+fn parse(bytes: &[u8]) -> LockHolder {
+    let mut holder = LockHolder::default();
     let text = String::from_utf8_lossy(bytes);
     for line in text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')) {
         let words: Vec<&str> = line.split(' ').collect();
@@ -223,11 +227,11 @@ mod tests {
         let Attempt::Held(lock) = take(dir.path()) else { panic!("free") };
         let plugin = PluginType::new("bridge").unwrap();
         lock.note_start(8, &plugin).unwrap();
-        let starting = Holder { call: Some((OURS, Operation::Add)), runs: vec![], starting: Some(8) };
+        let starting = LockHolder { call: Some((OURS, Operation::Add)), runs: vec![], starting: Some(8) };
         assert_eq!(holder(dir.path(), &id()).unwrap(), starting);
         let run = ProcessMark { pid: 43, seen: 9 };
         lock.note_run(run, &plugin).unwrap();
-        assert_eq!(holder(dir.path(), &id()).unwrap(), Holder { runs: vec![run], starting: None, ..starting });
+        assert_eq!(holder(dir.path(), &id()).unwrap(), LockHolder { runs: vec![run], starting: None, ..starting });
         assert!(matches!(take(dir.path()), Attempt::Busy(..)));
         lock.unlink();
         drop(lock);

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::cni::{ContainerId, IfName};
 
 use super::atomic::{Survives, write};
-use super::{Owner, StoreError, list, read, remove, remove_if_empty};
+use super::{Owner, StoreError, read, remove, remove_if_empty};
 
 /// Why a DEL is due again.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -47,15 +47,6 @@ pub fn done(state_dir: &Path, id: &ContainerId, ifname: &IfName) -> Result<(), S
         remove_if_empty(dir);
     }
     Ok(())
-}
-
-/// What is due of a sandbox: interface names.
-///
-/// # Errors
-/// [`StoreError`] when its directory cannot be listed.
-pub fn of(state_dir: &Path, id: &ContainerId) -> Result<Vec<String>, StoreError> {
-    let names = list(&state_dir.join("queue").join(id))?;
-    Ok(names.iter().filter_map(|name| name.strip_suffix(".json")).map(str::to_owned).collect())
 }
 
 fn path_of(state_dir: &Path, id: &ContainerId, ifname: &IfName) -> PathBuf {

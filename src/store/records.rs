@@ -53,7 +53,7 @@ impl Records {
     /// came in between.
     pub fn end(&self, record: &Record) -> Result<(), StoreError> {
         let path = self.path(&record.sandbox.container_id, &record.attachment.ifname);
-        let line = record.outcome_text().map_err(|error| StoreError::refused(&path, error.to_string()))?;
+        let line = record.ending_text().map_err(|error| StoreError::refused(&path, error.to_string()))?;
         append(&path, line.as_bytes())
     }
 
@@ -67,8 +67,8 @@ impl Records {
         for name in list(&dir)? {
             let path = dir.join(&name);
             match name.strip_suffix(".json").filter(|_| !name.starts_with('.')) {
-                // A temporary file of a writer that died: nothing that anyone could act on.
-                None => remove(&path)?,
+                // The temporary file of a writer, which may well be alive: see `tidy`.
+                None => {}
                 Some(stem) => match parse(&path, id, stem) {
                     Ok(Some(record)) => found.records.push(record),
                     Ok(None) => {}
@@ -95,6 +95,20 @@ impl Records {
     pub fn remove(&self, id: &ContainerId, ifname: &IfName) -> Result<(), StoreError> {
         remove(&self.path(id, ifname))?;
         remove_if_empty(&self.dir(id));
+        Ok(())
+    }
+
+    /// Removes what writers that died left in the sandbox's directory, and the directory when that was all. Only for
+    /// whoever holds the sandbox's lock: nobody else writes there then.
+    ///
+    /// # Errors
+    /// [`StoreError`] when something is there that cannot be listed or removed.
+    pub fn tidy(&self, id: &ContainerId) -> Result<(), StoreError> {
+        let dir = self.dir(id);
+        for name in list(&dir)?.into_iter().filter(|name| name.starts_with('.')) {
+            remove(&dir.join(name))?;
+        }
+        remove_if_empty(&dir);
         Ok(())
     }
 
