@@ -50,10 +50,29 @@ fn remount(dir: &Path, flags: MsFlags) {
     mount(None::<&str>, dir, None::<&str>, MsFlags::MS_REMOUNT | flags, Some("size=256k")).unwrap();
 }
 
+/// Takes its mounts away before its directories go.
+struct SmallNode(Node);
+
+impl std::ops::Deref for SmallNode {
+    type Target = Node;
+
+    fn deref(&self) -> &Node {
+        &self.0
+    }
+}
+
+impl Drop for SmallNode {
+    fn drop(&mut self) {
+        for dir in [self.state(), self.run_dir()] {
+            let _ = nix::mount::umount2(&dir, nix::mount::MntFlags::MNT_DETACH);
+        }
+    }
+}
+
 /// A node whose state and run directories are small file systems, with a primary and the network `default/net-a`. Only
 /// for tests in namespaces of their own.
-fn small_node() -> Node {
-    let node = node_with(&json!({}));
+fn small_node() -> SmallNode {
+    let node = SmallNode(node_with(&json!({})));
     for dir in [node.state(), node.run_dir()] {
         mount(Some("tmpfs"), &dir, Some("tmpfs"), MsFlags::empty(), Some("size=256k,mode=700")).unwrap();
     }
