@@ -11,6 +11,7 @@ mod parse;
 
 use std::cell::{Cell, RefCell};
 use std::io;
+use std::marker::PhantomData;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -89,10 +90,19 @@ pub fn own() -> Result<Identity, NetnsError> {
 pub fn open(path: &Path) -> Result<Netns, NetnsError> {
     // O_NONBLOCK: a named pipe at this path must not hold us up.
     let (file, identity) = examine(path, OFlag::O_RDONLY | OFlag::O_NONBLOCK)?;
-    if identity == own()? {
+    let (home, own) = examine(Path::new(OWN), OFlag::O_RDONLY)?;
+    if identity == own {
         return Err(NetnsError::Own { path: path.to_owned() });
     }
-    Ok(Netns { path: path.to_owned(), file, identity, socket: RefCell::new(None), sequence: Cell::new(0) })
+    Ok(Netns {
+        path: path.to_owned(),
+        file,
+        home,
+        here: PhantomData,
+        identity,
+        socket: RefCell::new(None),
+        sequence: Cell::new(0),
+    })
 }
 
 fn examine(path: &Path, how: OFlag) -> Result<(OwnedFd, Identity), NetnsError> {
@@ -117,6 +127,10 @@ fn examine(path: &Path, how: OFlag) -> Result<(OwnedFd, Identity), NetnsError> {
 pub struct Netns {
     path: PathBuf,
     file: OwnedFd,
+    /// The namespace of the thread that opened this one, which is the one to go back to.
+    home: OwnedFd,
+    /// So it stays with that thread.
+    here: PhantomData<*const ()>,
     identity: Identity,
     /// A socket inside, kept from one list to the next; taken out while in use and dropped when it failed.
     socket: RefCell<Option<Socket>>,
@@ -208,13 +222,12 @@ impl Netns {
     /// When the kernel does not let the thread back into its own namespace: nothing may run on in the pod's.
     fn connect(&self) -> Result<Socket, NetnsError> {
         let failed = |source| NetnsError::Enter { path: self.path.clone(), source };
-        let (home, _) = examine(Path::new(OWN), OFlag::O_RDONLY)?;
         setns(&self.file, CloneFlags::CLONE_NEWNET).map_err(|errno| match errno {
             Errno::EINVAL => NetnsError::NotANetns { path: self.path.clone() },
             other => failed(other.into()),
         })?;
         let socket = dump::connect();
-        if let Err(errno) = setns(home, CloneFlags::CLONE_NEWNET) {
+        if let Err(errno) = setns(&self.home, CloneFlags::CLONE_NEWNET) {
             panic!("cannot leave network namespace {}: {errno}", self.path.display());
         }
         socket.map_err(failed)

@@ -4,7 +4,6 @@
 //! interface is the first one that the result has in a sandbox, and only what belongs to it is told.
 
 use serde::Serialize;
-use serde_json::ser::PrettyFormatter;
 
 use super::values::IpRequest;
 use crate::cni::result::{Dns, Interface};
@@ -69,10 +68,10 @@ pub fn status(entries: &[Entry<'_>]) -> Vec<NetworkStatus> {
 #[must_use]
 pub fn annotation(statuses: &[NetworkStatus]) -> String {
     let indented = |status: &NetworkStatus| {
-        let mut text = Vec::new();
-        let mut serializer = serde_json::Serializer::with_formatter(&mut text, PrettyFormatter::with_indent(b"    "));
-        // Texts, numbers and an object that was JSON before: only a writer could fail, and a vector does not.
-        status.serialize(&mut serializer).ok().and_then(|()| String::from_utf8(text).ok())
+        let text = serde_json::to_string_pretty(status).ok()?;
+        // A text holds no line feeds of its own, so what a line begins with is its level.
+        let lines = text.lines().map(|line| format!("{}{line}", " ".repeat(line.len() - line.trim_start().len())));
+        Some(lines.collect::<Vec<_>>().join("\n"))
     };
     let entries: Vec<String> = statuses.iter().filter_map(indented).collect();
     format!("[{}]", entries.join(","))
