@@ -25,3 +25,4 @@ mod log;
 mod records;
 mod rule;
 mod waits;
+mod worst;
