@@ -8,18 +8,18 @@ use meta_cni::cni::conf::pointer_to_type;
 use meta_cni::cni::{CniArgs, NetworkConfigList, Object};
 use meta_cni::config::MasterConfig;
 use meta_cni::config::master::ConfigError;
-use meta_cni::gather::annotations;
+use meta_cni::gather;
 use meta_cni::plugin;
 
 use promises::check_error;
 
 fuzz_target!(|stdin: &[u8]| {
-    let answer = plugin::run(&|key| (key == "CNI_COMMAND").then(|| "VERSION".to_owned()), stdin.to_vec());
+    let answer = plugin::run(&|key| (key == "CNI_COMMAND").then(|| "VERSION".to_owned()), Ok(stdin.to_vec()));
     assert!(Object::parse(answer.stdout.as_bytes()).is_ok(), "{}", answer.stdout);
     let args = CniArgs::parse("K8S_POD_NAMESPACE=ns;K8S_POD_NAME=pod").unwrap_or_default();
     for config in [MasterConfig::from_stdin(stdin), MasterConfig::from_file(stdin)] {
         match config {
-            Ok(config) => drop(annotations::asked(&config, &args).map_err(|error| check_error(&error))),
+            Ok(config) => drop(gather::asked(&config, &args).map_err(|error| check_error(&error))),
             Err(error) => check_error(&error.into()),
         }
     }

@@ -65,7 +65,7 @@ fn delete_all(acting: &Acting<'_>, id: &AttachmentId, netns: Option<&Path>, dead
         found.records.iter().filter(is_tombstone).map(|record| record.attachment.ifname.clone()).collect();
     let mine = order(found.records, &id.ifname);
     if damaged || (mine.is_empty() && tombstones.is_empty()) {
-        errors.extend(without_record(acting, id, netns, deadline).err());
+        errors.extend(without_record(acting, id, netns, deadline, damaged).err());
     }
     errors.extend(mine.into_iter().filter_map(|record| finish(acting, record, netns, deadline).err()));
     for ifname in tombstones {
@@ -125,6 +125,7 @@ fn without_record(
     id: &AttachmentId,
     netns: Option<&Path>,
     deadline: Instant,
+    damaged: bool,
 ) -> Result<(), CniError> {
     let config = &acting.context.config;
     let kept = [
@@ -132,7 +133,8 @@ fn without_record(
         libcni(LIBCNI_CACHE.as_ref(), &id.container_id, &id.ifname),
     ];
     let Some(kept) = kept.into_iter().find(|kept| !kept.attachments.is_empty()) else {
-        return guess(acting, id, netns, deadline);
+        // Without a trace of an attachment, links of that name in the namespace may be anybody's: they are not touched.
+        return guess(acting, id, netns.filter(|_| damaged), deadline);
     };
     let names: Vec<&str> = kept.attachments.iter().map(|foreign| foreign.network.as_str()).collect();
     tracing::info!(networks = names.join(", "), "no record; deleted by what the runtime or Multus kept");

@@ -99,28 +99,44 @@ fn replaced(kernel: &kernel::Node, path: &Path, links: &[&str]) {
     }
 }
 
-#[test]
-fn a11_an_add_beside_foreign_links_is_refused_and_leaves_them() {
+/// After an ADD the sandbox's path is another namespace with links of the same names: `calls` there answer with these
+/// codes, give back what the first namespace had, and leave the links.
+fn calls_beside_foreign_links(calls: &[(&str, Option<u64>)]) {
     isolated(|kernel| {
         let node = real_node();
         node.nad_text("default", "net-a", &bridge("net-a", 2).to_string());
         let sandbox = Sandbox::new();
         let path = kernel.netns("pod");
-        let add = || node.call("ADD", &sandbox).env("CNI_NETNS", path.to_str().unwrap()).networks("net-a").run();
-        succeeded(&add());
+        let call = |operation: &str| {
+            node.call(operation, &sandbox).env("CNI_NETNS", path.to_str().unwrap()).networks("net-a").run()
+        };
+        succeeded(&call("ADD"));
         assert_eq!(leases().len(), 2);
         replaced(kernel, &path, &["eth0", "net1"]);
         let links = || ip_in(&path, &["-brief", "link", "show", "type", "bridge"]);
         let foreign = links();
-        for _ in 0..2 {
-            drop(refused(&add(), 7));
-            assert_eq!(links(), foreign, "log:\n{}", node.log());
+        for (operation, code) in calls {
+            match code {
+                None => succeeded(&call(operation)),
+                Some(code) => drop(refused(&call(operation), *code)),
+            }
+            assert_eq!(links(), foreign, "after the {operation}; log:\n{}", node.log());
             assert_eq!(leases(), Vec::<String>::new(), "what the first namespace had goes");
+            // The kernel takes a namespace's links away some time after its last file.
+            eventually("an end of the first namespace's veths", || host_veths().is_empty().then_some(()));
         }
-        // The kernel ends the first namespace, and with it the other ends of its links, in its own time.
-        eventually("the first namespace's links to go", || host_veths().is_empty().then_some(()));
         nothing_left(&node, &sandbox);
     });
+}
+
+#[test]
+fn a11_an_add_beside_foreign_links_is_refused_and_leaves_them() {
+    calls_beside_foreign_links(&[("ADD", Some(7)), ("ADD", Some(7))]);
+}
+
+#[test]
+fn a11_the_del_after_an_add_that_foreign_links_refused_leaves_them() {
+    calls_beside_foreign_links(&[("ADD", Some(7)), ("DEL", None)]);
 }
 
 #[test]
