@@ -22,6 +22,7 @@ mod disk;
 mod foreign;
 mod leaks;
 mod log;
+mod real;
 mod records;
 mod rule;
 mod waits;
