@@ -18,7 +18,12 @@ fn main() -> ExitCode {
         let _ = std::io::stdout().write_all(plugin::defect(&panic.to_string()).as_bytes());
         std::process::exit(1);
     }));
-    let variable = |key: &str| std::env::var_os(key).map(|value| value.to_string_lossy().into_owned());
+    // Each is looked up once: every look goes through the whole environment.
+    let variables = plugin::VARIABLES.map(|key| (key, std::env::var_os(key)));
+    let variable = |key: &str| {
+        let found = variables.iter().find(|(name, _)| *name == key).and_then(|(_, value)| value.as_ref());
+        found.map(|value| value.to_string_lossy().into_owned())
+    };
     let mut stdin = Vec::new();
     let read = std::io::stdin().take(plugin::MOST_STDIN + 1).read_to_end(&mut stdin);
     let answer = plugin::run(&variable, read.map(|_| stdin));

@@ -106,9 +106,10 @@ fn judge(
         return Err(never("it has nested delegates, as a meta plugin has".to_owned()));
     }
     let profile = profiles.of(&list, Some(name));
-    match profile.and_then(|profile| profile.never_primary.as_ref()) {
-        Some(why) => Err(never(why.clone())),
-        None => Ok((profile.is_some(), bytes, list)),
+    let known = profile.is_some();
+    match profile.and_then(|profile| profile.never_primary) {
+        Some(why) => Err(never(why)),
+        None => Ok((known, bytes, list)),
     }
 }
 

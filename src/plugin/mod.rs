@@ -29,6 +29,10 @@ pub struct Answer {
     pub success: bool,
 }
 
+/// The variables of the environment that are looked at.
+pub const VARIABLES: [&str; 7] =
+    ["CNI_COMMAND", "CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME", "CNI_ARGS", "CNI_PATH", CALLER_VARIABLE];
+
 /// Bytes of stdin at most: a runtime's configuration is a few thousand.
 pub const MOST_STDIN: u64 = 4 << 20;
 

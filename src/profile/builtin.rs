@@ -23,9 +23,12 @@ const FILES: &[(&str, &str)] = files![
     "podman",
 ];
 
-/// Every profile compiled in.
-pub(super) fn profiles() -> Vec<Profile> {
-    FILES.iter().filter_map(|(_, text)| serde_json::from_str(text).ok()).collect()
+/// The profiles compiled in that may recognise a configuration whose first plugin is of type `plugin`: those that name it, and
+/// those that go by something else. Reading all of them each time would cost more than planning.
+pub(super) fn profiles(plugin: &str) -> impl Iterator<Item = Profile> {
+    let named = format!("\"{plugin}\"");
+    let may = move |text: &str| text.contains(&named) || !text.contains("plugin_type_any");
+    FILES.iter().filter(move |(_, text)| may(text)).filter_map(|(_, text)| serde_json::from_str(text).ok())
 }
 
 #[cfg(test)]

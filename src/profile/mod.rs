@@ -54,29 +54,27 @@ impl Default for Deadlines {
     }
 }
 
-/// The profiles in force on a node.
+/// The profiles in force on a node: the node's own, and those compiled in that none of them replaces.
 #[derive(Debug, Clone)]
-pub struct Profiles(Vec<Profile>);
+pub struct Profiles {
+    own: Vec<Profile>,
+}
 
 impl Profiles {
-    /// The profiles compiled in, each replaced by the one of `overrides` with its name, and the others of `overrides`.
+    /// The profiles compiled in, each replaced by the one of `own` with its name, and the others of `own`.
     #[must_use]
-    pub fn with_overrides(overrides: Vec<Profile>) -> Self {
-        let mut profiles = builtin::profiles();
-        for profile in overrides {
-            match profiles.iter_mut().find(|known| known.name == profile.name) {
-                Some(known) => *known = profile,
-                None => profiles.push(profile),
-            }
-        }
-        Self(profiles)
+    pub const fn with_overrides(own: Vec<Profile>) -> Self {
+        Self { own }
     }
 
     /// The most specific profile that recognises `list`, read from a file called `file_name` (if from a file).
     #[must_use]
-    pub fn of(&self, list: &NetworkConfigList, file_name: Option<&str>) -> Option<&Profile> {
-        self.0
-            .iter()
+    pub fn of(&self, list: &NetworkConfigList, file_name: Option<&str>) -> Option<Profile> {
+        let first = list.plugins.first()?.plugin.as_str();
+        let replaced = |profile: &Profile| self.own.iter().any(|own| own.name == profile.name);
+        builtin::profiles(first)
+            .filter(|profile| !replaced(profile))
+            .chain(self.own.iter().cloned())
             .filter_map(|profile| Some((profile.matches.weight(list, file_name)?, profile)))
             .max_by_key(|(weight, _)| *weight)
             .map(|(_, profile)| profile)
