@@ -53,12 +53,7 @@ fn delete_all(acting: &Acting<'_>, id: &AttachmentId, netns: Option<&Path>, dead
     let damaged = !found.damaged.is_empty();
     let mut errors: Vec<CniError> = Vec::new();
     for (path, why) in found.damaged {
-        match records.quarantine(&id.container_id, &path) {
-            Ok(moved) => {
-                tracing::error!(moved = %moved.display(), "a damaged record is put aside: {} {why}", path.display());
-            }
-            Err(error) => errors.push(error.into()),
-        }
+        errors.extend(records.quarantine(&id.container_id, &path, &why).err().map(CniError::from));
     }
     let is_tombstone = |record: &&Record| record.request == id.ifname && record.state == State::Undone;
     let tombstones: Vec<_> =

@@ -19,8 +19,7 @@ pub(super) fn clear(acting: &Acting<'_>, id: &AttachmentId, netns: NetnsId) -> R
     let records = &acting.context.records;
     let found = records.of(&id.container_id)?;
     for (path, why) in found.damaged {
-        let moved = records.quarantine(&id.container_id, &path)?;
-        tracing::error!(moved = %moved.display(), "a damaged record is put aside: {} {why}", path.display());
+        records.quarantine(&id.container_id, &path, &why)?;
     }
     let (mine, others): (Vec<Record>, Vec<Record>) =
         found.records.into_iter().partition(|record| record.request == id.ifname);

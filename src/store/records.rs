@@ -117,11 +117,11 @@ impl Records {
         Ok(())
     }
 
-    /// Moves a damaged file of the sandbox out of the way, where a person can look at it; gives the new place.
+    /// Moves a damaged file of the sandbox out of the way, where a person can look at it, and says so in the log.
     ///
     /// # Errors
     /// [`StoreError`] when it cannot be moved.
-    pub fn quarantine(&self, id: &ContainerId, path: &Path) -> Result<PathBuf, StoreError> {
+    pub fn quarantine(&self, id: &ContainerId, path: &Path, why: &str) -> Result<(), StoreError> {
         let dir = self.state_dir.join("quarantine");
         make_dir(&dir)?;
         let time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
@@ -129,7 +129,8 @@ impl Records {
         let target = dir.join(format!("{id}.{stem}.{time}"));
         std::fs::rename(path, &target).map_err(StoreError::io("move", path))?;
         remove_if_empty(&self.dir(id));
-        Ok(target)
+        tracing::error!(moved = %target.display(), "a damaged record is put aside: {} {why}", path.display());
+        Ok(())
     }
 
     fn dir(&self, id: &ContainerId) -> PathBuf {
