@@ -1,6 +1,7 @@
 #![doc = include_str!("../ARCHITECTURE.md")]
 
 pub mod cni;
+pub mod kernel;
 
 pub mod config;
 pub mod npwg;

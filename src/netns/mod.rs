@@ -5,7 +5,6 @@
 //! never spawns a process. CNI specification: `CNI_NETNS`, and error 8 for a namespace that cannot be used.
 
 mod dump;
-mod entries;
 mod error;
 mod parse;
 
@@ -22,11 +21,11 @@ use nix::fcntl::{OFlag, open as open_file};
 use nix::sched::{CloneFlags, setns};
 use nix::sys::stat::{Mode, fstat};
 use nix::sys::statfs::fstatfs;
-use serde::{Deserialize, Serialize};
+
+use crate::kernel::{Address, Link, NetnsId, Route};
 
 use dump::{Fault, Request};
 
-pub use entries::{Address, Family, Link, Route, Scope};
 pub use error::NetnsError;
 
 /// The calling thread's own network namespace.
@@ -53,22 +52,11 @@ fn link_request() -> [u8; parse::LINK_HEADER_LEN + 8] {
     body
 }
 
-/// What tells one namespace from all others that exist at the same time: device and inode number of its file. The
-/// kernel gives an inode number again once its namespace is gone, so an identity means "still that one" only together
-/// with the path it was read from and within one boot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Identity {
-    /// Device number of the namespace file system, as `stat` gives it.
-    pub dev: u64,
-    /// Inode number of the namespace.
-    pub ino: u64,
-}
-
 /// The identity of the namespace at `path`, without opening it for use.
 ///
 /// # Errors
 /// `Missing`, `NotANetns` (a left-over mount point, any other file), `Io`.
-pub fn identity(path: &Path) -> Result<Identity, NetnsError> {
+pub fn identity(path: &Path) -> Result<NetnsId, NetnsError> {
     examine(path, OFlag::O_PATH).map(|(_, identity)| identity)
 }
 
@@ -76,7 +64,7 @@ pub fn identity(path: &Path) -> Result<Identity, NetnsError> {
 ///
 /// # Errors
 /// `Io` or `Missing` when /proc is not there.
-pub fn own() -> Result<Identity, NetnsError> {
+pub fn own() -> Result<NetnsId, NetnsError> {
     identity(Path::new(OWN))
 }
 
@@ -105,7 +93,7 @@ pub fn open(path: &Path) -> Result<Netns, NetnsError> {
     })
 }
 
-fn examine(path: &Path, how: OFlag) -> Result<(OwnedFd, Identity), NetnsError> {
+fn examine(path: &Path, how: OFlag) -> Result<(OwnedFd, NetnsId), NetnsError> {
     let failed = |errno: Errno| match errno {
         Errno::ENOENT | Errno::ENOTDIR => NetnsError::Missing { path: path.to_owned() },
         // A socket or a device without a driver cannot be opened at all.
@@ -119,7 +107,7 @@ fn examine(path: &Path, how: OFlag) -> Result<(OwnedFd, Identity), NetnsError> {
         return Err(NetnsError::NotANetns { path: path.to_owned() });
     }
     let stat = fstat(&file).map_err(failed)?;
-    Ok((file, Identity { dev: stat.st_dev, ino: stat.st_ino }))
+    Ok((file, NetnsId { dev: stat.st_dev, ino: stat.st_ino }))
 }
 
 /// An open network namespace. While it is held the namespace lives on, even when its file is gone.
@@ -131,7 +119,7 @@ pub struct Netns {
     home: OwnedFd,
     /// So it stays with that thread.
     here: PhantomData<*const ()>,
-    identity: Identity,
+    identity: NetnsId,
     /// A socket inside, kept from one list to the next; taken out while in use and dropped when it failed.
     socket: RefCell<Option<Socket>>,
     sequence: Cell<u32>,
@@ -139,7 +127,7 @@ pub struct Netns {
 
 impl Netns {
     /// The namespace's identity at the time it was opened (and so for as long as it is held).
-    pub fn identity(&self) -> Identity {
+    pub fn identity(&self) -> NetnsId {
         self.identity
     }
 

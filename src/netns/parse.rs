@@ -11,7 +11,7 @@ use netlink_packet_route::address::AddressHeader;
 use netlink_packet_route::link::{LinkFlags, LinkHeader};
 use netlink_packet_route::route::{RouteFlags, RouteHeader, RouteType};
 
-use super::{Address, Family, Link, Route, Scope};
+use crate::kernel::{Address, Family, Link, Route, Scope};
 
 pub(super) const LINK_HEADER_LEN: usize = 16;
 pub(super) const ADDRESS_HEADER_LEN: usize = 8;

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::cni::IfName;
+use crate::kernel::NetnsId;
 
 use super::{Attachment, Sandbox};
 
@@ -15,15 +16,6 @@ const VERSION: u32 = 1;
 /// What stands before each text after the first, as in RFC 7464: a character that JSON cannot hold, while a plugin's own
 /// bytes may well hold line feeds.
 const SEPARATOR: u8 = 0x1e;
-
-/// Identity of a network namespace: device and inode of its file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NetnsId {
-    /// Device.
-    pub dev: u64,
-    /// Inode.
-    pub ino: u64,
-}
 
 /// A process, told from a later one with the same ID.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

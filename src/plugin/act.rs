@@ -4,10 +4,11 @@ use std::time::{Duration, Instant};
 
 use crate::cni::{CniError, Code, Operation};
 use crate::exec::{Host, chain};
+use crate::kernel::NetnsId;
 use crate::plan::Plan;
 use crate::plan::chain::Process;
 use crate::plan::outcome::{Cause, Failure, together};
-use crate::plan::record::{NetnsId, Record, State};
+use crate::plan::record::{Record, State};
 use crate::store::lock::SandboxLock;
 use crate::store::queue;
 

@@ -13,7 +13,7 @@ use crate::plan::{Pod, Sandbox};
 use crate::store::lock::{SandboxLock, adding};
 
 use super::act::{Acting, attach_all, undone};
-use super::context::{Context, netns_id};
+use super::context::Context;
 use super::leftovers::clear;
 use super::sandbox::{lock, note};
 
@@ -48,7 +48,7 @@ fn locked(
     let marks = note(Some(lock), true);
     let host = Host { marks: Some(&marks) };
     let acting = Acting { context, host: &host, lock: Some(lock), epoch: context.epoch()? };
-    let on_record = clear(&acting, id, netns_id(netns.identity()))?;
+    let on_record = clear(&acting, id, netns.identity())?;
     let resolver = Resolver::new(config);
     resolver.ready(deadline)?;
     let networks = wanted_networks(&resolver, asked, deadline)?;
@@ -73,7 +73,7 @@ fn locked(
     })?;
 
     // act
-    let records = attach_all(&acting, plan, netns_id(netns.identity()))?;
+    let records = attach_all(&acting, plan, netns.identity())?;
 
     // report
     let primary = records.first().and_then(|record| record.result.as_deref());

@@ -9,7 +9,7 @@ use crate::plan::check::order;
 use crate::plan::record::Record;
 
 use super::add::no_namespace;
-use super::context::{Context, netns_id};
+use super::context::Context;
 use super::sandbox::{lock_for_check, note};
 
 /// Checks what this sandbox's ADD for `id` made.
@@ -27,7 +27,7 @@ pub(super) fn check(context: &Context, id: &AttachmentId, netns: &Path) -> Resul
         let msg = format!("{} of this sandbox {what}{}", id.ifname, damaged.unwrap_or_default());
         return Err(CniError::new(Code::UNKNOWN_CONTAINER, msg));
     }
-    if mine.iter().any(|record| record.netns.is_some_and(|then| then != netns_id(netns.identity()))) {
+    if mine.iter().any(|record| record.netns.is_some_and(|then| then != netns.identity())) {
         let msg = format!("CNI_NETNS: {} is another namespace than at ADD", netns.path().display());
         return Err(CniError::new(Code::NETNS, msg));
     }

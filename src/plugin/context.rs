@@ -7,7 +7,7 @@ use crate::cni::{CniArgs, CniError, SearchPath};
 use crate::config::MasterConfig;
 use crate::exec::cancel::own_mark;
 use crate::gather::search_path;
-use crate::plan::record::{CallId, NetnsId};
+use crate::plan::record::CallId;
 use crate::store::records::Records;
 
 /// One call of the plugin.
@@ -54,9 +54,4 @@ impl Context {
 /// When this call started.
 pub(super) fn now() -> Instant {
     Instant::now()
-}
-
-/// The identity of a namespace as records keep it.
-pub(super) fn netns_id(identity: crate::netns::Identity) -> NetnsId {
-    NetnsId { dev: identity.dev, ino: identity.ino }
 }

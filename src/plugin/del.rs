@@ -16,7 +16,7 @@ use crate::store::foreign::{Kept, libcni, multus};
 use crate::store::lock::forget;
 
 use super::act::{Acting, delete, judge};
-use super::context::{Context, netns_id};
+use super::context::Context;
 use super::sandbox::{note, wrest};
 
 /// Where libcni keeps its cache, for every runtime.
@@ -105,7 +105,7 @@ fn namespace(record: &Record, given: Option<&Path>) -> PathBuf {
     let mut gone = None;
     for path in recorded.into_iter().chain(given) {
         match (identity(path), record.netns) {
-            (Ok(now), Some(then)) if netns_id(now) == then => return path.to_owned(),
+            (Ok(now), Some(then)) if now == then => return path.to_owned(),
             (Ok(now), None) if own().is_ok_and(|own| own != now) => return path.to_owned(),
             (Ok(_), _) => {}
             (Err(_), _) => gone = gone.or(Some(path)),

@@ -12,7 +12,7 @@ use crate::plan::record::Record;
 use crate::store::lock::{Attempt, SandboxLock, try_sandbox};
 
 use super::act::Acting;
-use super::context::{Context, netns_id};
+use super::context::Context;
 use super::del::finish;
 use super::sandbox::note;
 
@@ -63,6 +63,6 @@ fn of_sandbox(
 
 /// True if the recorded namespace is still that namespace.
 fn is_live(record: &Record) -> bool {
-    let now = identity(&record.sandbox.netns).ok().map(netns_id);
+    let now = identity(&record.sandbox.netns).ok();
     now.is_some() && now == record.netns
 }

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use crate::cni::{AttachmentId, CniError, Code};
+use crate::kernel::NetnsId;
 use crate::plan::del::order;
 use crate::plan::outcome::together;
-use crate::plan::record::{NetnsId, Record, State};
+use crate::plan::record::{Record, State};
 
 use super::act::Acting;
 use super::del::finish;

@@ -6,26 +6,59 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Module -> the modules that it may import. Imports point up this table, never down or sideways.
-const IMPORTS: [(&str, &[&str]); 14] = [
+const IMPORTS: [(&str, &[&str]); 15] = [
     ("cni", &[]),
-    ("npwg", &["cni"]),
+    ("kernel", &[]),
+    ("npwg", &["cni", "kernel"]),
     ("config", &["cni"]),
     ("profile", &["cni"]),
-    ("plan", &["cni", "npwg", "config", "profile"]),
+    ("plan", &["cni", "kernel", "npwg", "config", "profile"]),
     ("exec", &["cni", "plan"]),
     ("store", &["cni", "npwg", "config", "profile", "plan"]),
     ("watch", &[]),
-    ("netns", &["cni"]),
+    ("netns", &["kernel"]),
     // The shared first step of an ADD: the plugin gathers to act, the command line to show.
     ("gather", &["cni", "npwg", "config", "profile", "plan", "exec", "store", "watch"]),
     ("telemetry", &[]),
-    ("plugin", &["cni", "npwg", "config", "profile", "plan", "exec", "store", "watch", "netns", "gather", "telemetry"]),
-    ("cli", &["cni", "npwg", "config", "profile", "plan", "exec", "store", "watch", "netns", "gather", "telemetry"]),
+    (
+        "plugin",
+        &[
+            "cni",
+            "kernel",
+            "npwg",
+            "config",
+            "profile",
+            "plan",
+            "exec",
+            "store",
+            "watch",
+            "netns",
+            "gather",
+            "telemetry",
+        ],
+    ),
+    (
+        "cli",
+        &[
+            "cni",
+            "kernel",
+            "npwg",
+            "config",
+            "profile",
+            "plan",
+            "exec",
+            "store",
+            "watch",
+            "netns",
+            "gather",
+            "telemetry",
+        ],
+    ),
     ("bin", &["plugin", "cli", "telemetry"]),
 ];
 
 /// Modules without I/O, clock or environment, and with `missing_docs` denied.
-const PURE: [&str; 5] = ["cni", "npwg", "config", "profile", "plan"];
+const PURE: [&str; 6] = ["cni", "kernel", "npwg", "config", "profile", "plan"];
 
 /// What a pure module has no use for.
 const IMPURE: [&str; 12] = [

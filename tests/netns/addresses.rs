@@ -6,7 +6,8 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use meta_cni::netns::{self, Address, Scope};
+use meta_cni::kernel::{Address, Scope};
+use meta_cni::netns;
 
 use crate::kernel::{self, ip_in, ip_json, number};
 

@@ -5,7 +5,8 @@
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;
 
-use meta_cni::netns::{self, Identity, NetnsError};
+use meta_cni::kernel::NetnsId;
+use meta_cni::netns::{self, NetnsError};
 use nix::mount::{MntFlags, umount2};
 use nix::sys::stat::Mode;
 
@@ -53,12 +54,12 @@ fn identity_is_device_and_inode() {
     kernel::isolated(|node| {
         let (one, two) = (node.netns("one"), node.netns("two"));
         let stat = std::fs::metadata(&one).unwrap();
-        let expected = Identity { dev: stat.dev(), ino: stat.ino() };
+        let expected = NetnsId { dev: stat.dev(), ino: stat.ino() };
         assert_eq!(netns::identity(&one).unwrap(), expected);
         assert_eq!(netns::open(&one).unwrap().identity(), expected);
         assert_ne!(netns::identity(&two).unwrap(), expected);
         let text = serde_json::to_string(&expected).unwrap();
-        assert_eq!(serde_json::from_str::<Identity>(&text).unwrap(), expected);
+        assert_eq!(serde_json::from_str::<NetnsId>(&text).unwrap(), expected);
     });
 }
 

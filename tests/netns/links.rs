@@ -7,7 +7,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use meta_cni::netns::{self, Link};
+use meta_cni::kernel::Link;
+use meta_cni::netns;
 use serde_json::Value;
 
 use crate::kernel::{self, ip_in, ip_json, number, text};

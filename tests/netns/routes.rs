@@ -4,7 +4,8 @@
 
 use std::path::Path;
 
-use meta_cni::netns::{self, Family, Route};
+use meta_cni::kernel::{Family, Route};
+use meta_cni::netns;
 use serde_json::Value;
 
 use crate::kernel::{self, ip_in, ip_json, number};

@@ -1,9 +1,22 @@
-//! What a network namespace holds, as values: links, addresses, routes. No I/O and no bytes; `parse` makes them.
-//! Words and numbers are rtnetlink(7)'s.
+//! What the kernel says of a network namespace, as values: which one it is, its links, addresses and routes.
+//!
+//! No I/O and no messages of the kernel's: `netns` makes and takes these. Words and numbers are rtnetlink(7)'s.
+#![deny(missing_docs)]
 
 use std::net::IpAddr;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+
+/// What tells one namespace from all others that exist at the same time: device and inode number of its file. The
+/// kernel gives an inode number again once its namespace is gone, so an identity means "still that one" only together
+/// with the path it was read from and within one boot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct NetnsId {
+    /// Device number of the namespace file system, as `stat` gives it.
+    pub dev: u64,
+    /// Inode number of the namespace.
+    pub ino: u64,
+}
 
 /// One network interface of a namespace.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
