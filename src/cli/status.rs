@@ -93,6 +93,6 @@ fn human(records: &[Record]) -> String {
 }
 
 fn result(record: &Record) -> Option<CniResult> {
-    let text = record.result.as_ref()?;
+    let text = record.standing()?;
     CniResult::parse(text.get().as_bytes(), record.attachment.cni_version).ok().map(|(result, _)| result)
 }

@@ -49,6 +49,8 @@ impl Code {
     pub const SIGNAL: Self = Self(704);
     /// A plugin failed without saying why.
     pub const NO_ERROR: Self = Self(705);
+    /// The kernel does not show what was asked for.
+    pub const NOT_SHOWN: Self = Self(706);
     /// A defect of ours.
     pub const INTERNAL: Self = Self(999);
 }

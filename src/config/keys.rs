@@ -12,6 +12,7 @@ const OURS: &[&str] = &[
     "cniVersions",
     "confDir",
     "defaultNetworks",
+    "defaultRoutePolicy",
     "delBudget",
     "delegateProfilesDir",
     "delegates",
@@ -23,6 +24,7 @@ const OURS: &[&str] = &[
     "name",
     "namespaceIsolation",
     "networkDirs",
+    "primaryRoutes",
     "readinessindicatorfile",
     "retryDeleteOnError",
     "runDir",
@@ -39,7 +41,7 @@ const MULTUS: &[(&str, &str)] =
     &[("kubeconfig", "the plugin never talks to the API server"), ("logOptions", "the log is capped at 2 x 10 MB")];
 
 /// Keys of ours that have no effect in this version.
-const NOT_YET: &[&str] = &["auxiliaryCNIChainName", "defaultRoutePolicy", "primaryRoutes", "statusWait"];
+const NOT_YET: &[&str] = &["auxiliaryCNIChainName", "statusWait"];
 
 /// What to say about keys that nothing reads, one sentence each.
 pub(super) fn unused<'a>(keys: impl Iterator<Item = &'a str>) -> Vec<String> {

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use crate::cni::conf::version_of;
 use crate::cni::raw::WrongType;
 use crate::cni::{CniError, CniVersion, Code, ConfError, NetworkName, Object};
+use crate::kernel::Prefix;
 
 use super::duration::Span;
 use super::keys::unused;
@@ -31,6 +32,16 @@ pub enum CapabilityCheck {
     Strict,
     /// Handed over in `CNI_ARGS` too, as Multus does; after ADD the kernel must show it.
     Verify,
+}
+
+/// What becomes of other attachments' default routes when a pod asks for one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DefaultRoutePolicy {
+    /// They go.
+    Replace,
+    /// They stay, with a higher metric.
+    Metric,
 }
 
 /// The master config.
@@ -76,6 +87,10 @@ pub struct MasterConfig {
     pub del_budget: Span,
     /// `capabilityCheck`. `Verify` is judged as `Strict` in this version, and is warned of.
     pub capability_check: CapabilityCheck,
+    /// `defaultRoutePolicy`.
+    pub default_route_policy: DefaultRoutePolicy,
+    /// `primaryRoutes`: networks that stay on the primary when the default route moves.
+    pub primary_routes: Vec<Prefix>,
     /// `runtimeConfig`, as the runtime set it.
     pub runtime_config: Object,
     /// `prevResult`, as text.
@@ -199,6 +214,10 @@ impl MasterConfig {
             add_budget: span(object, "addBudget", 20)?,
             del_budget: span(object, "delBudget", 50)?,
             capability_check,
+            default_route_policy: object
+                .get("defaultRoutePolicy", "\"replace\" or \"metric\"")?
+                .unwrap_or(DefaultRoutePolicy::Replace),
+            primary_routes: primary_routes(object)?,
             runtime_config,
             prev_result: object.raw("prevResult").filter(|raw| *raw != "null").map(str::to_owned),
             // A Go runtime writes an empty list as null: no pod is left. Without the key nothing is known.
@@ -267,6 +286,16 @@ fn absolute_all(name: &'static str, paths: Vec<PathBuf>) -> Result<Vec<PathBuf>,
     paths.into_iter().map(|path| absolute(name, path)).collect()
 }
 
+/// `primaryRoutes`. The default route is none of them: it is what moves.
+fn primary_routes(object: &Object) -> Result<Vec<Prefix>, ConfigError> {
+    let texts: Vec<String> = list(object, "primaryRoutes", "a list of networks")?;
+    let parsed = texts.iter().map(|text| {
+        let network = Prefix::parse(text).filter(|network| network.length > 0);
+        network.ok_or_else(|| key("primaryRoutes", &format!("has {text:?}, which is no network such as 10.96.0.0/12")))
+    });
+    parsed.collect()
+}
+
 fn span(object: &Object, key: &str, default_seconds: u64) -> Result<Span, ConfigError> {
     Ok(object.get(key, "a duration")?.unwrap_or(Span::seconds(default_seconds)))
 }
@@ -320,6 +349,11 @@ mod tests {
                 r#"{"name":"n","clusterNetwork":"x","cniVersion":"7.0.0"}"#,
                 1,
                 "master config: CNI version \"7.0.0\" is not one of 0.1.0 to 1.1.0",
+            ),
+            (
+                r#"{"name":"n","clusterNetwork":"x","primaryRoutes":["10.96.0.0/12","::/0"]}"#,
+                7,
+                "master config: key \"primaryRoutes\" has \"::/0\", which is no network such as 10.96.0.0/12",
             ),
             (
                 r#"{"name":"n","clusterNetwork":"x","addBudget":"soon"}"#,

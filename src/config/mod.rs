@@ -7,4 +7,4 @@ mod keys;
 pub mod master;
 
 pub use duration::Span;
-pub use master::{CapabilityCheck, ConfigError, MasterConfig};
+pub use master::{CapabilityCheck, ConfigError, DefaultRoutePolicy, MasterConfig};

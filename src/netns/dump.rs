@@ -1,12 +1,12 @@
-//! One dump over a routing netlink socket: ask, read until the kernel says that it was all, notice when it was not
-//! consistent. Knows nothing of what the messages mean and nothing of namespaces; never writes to the kernel.
+//! One question over a routing netlink socket: ask, read until the kernel says that it was all, notice when a dump was not
+//! consistent. Knows nothing of what the messages mean and nothing of namespaces.
 //! netlink(7), "Dump" in the kernel's netlink introduction.
 
 use std::io;
 use std::ops::ControlFlow;
 
 use netlink_packet_core::{
-    DecodeError, Emitable, ErrorBuffer, NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, NLMSG_OVERRUN,
+    DecodeError, Emitable, ErrorBuffer, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, NLMSG_OVERRUN,
     NetlinkBuffer, NetlinkHeader, parse_i32,
 };
 use netlink_sys::protocols::NETLINK_ROUTE;
@@ -23,11 +23,24 @@ const BUFFER: usize = 32 * 1024;
 /// The kernel answers within its own system call; only a lost answer makes us wait.
 const ANSWER_SECONDS: i64 = 5;
 
-/// What to dump: the request's type, the type of its answers, and the request's body.
+/// What is asked: the request's type and flags, the type of its answers, and the request's body.
 pub(super) struct Request<'a> {
     pub kind: u16,
+    pub flags: u16,
     pub answer: u16,
     pub body: &'a [u8],
+}
+
+impl<'a> Request<'a> {
+    /// All of a kind, answered by messages of the type before it.
+    pub(super) const fn dump(kind: u16, body: &'a [u8]) -> Self {
+        Self { kind, flags: NLM_F_DUMP, answer: kind - 2, body }
+    }
+
+    /// A change, answered by its success or failure alone.
+    pub(super) const fn change(kind: u16, flags: u16, body: &'a [u8]) -> Self {
+        Self { kind, flags: flags | NLM_F_ACK, answer: NLMSG_ERROR, body }
+    }
 }
 
 /// Why a dump has no result.
@@ -85,7 +98,7 @@ fn encode(request: &Request<'_>, sequence: u32) -> Vec<u8> {
     let mut header = NetlinkHeader::default();
     header.length = u32::try_from(NETLINK_HEADER_LEN + request.body.len()).unwrap_or(u32::MAX);
     header.message_type = request.kind;
-    header.flags = NLM_F_REQUEST | NLM_F_DUMP;
+    header.flags = NLM_F_REQUEST | request.flags;
     header.sequence_number = sequence;
     header.emit(&mut message);
     message.extend_from_slice(request.body);

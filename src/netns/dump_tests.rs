@@ -83,7 +83,7 @@ fn hostile_datagrams() {
 
 #[test]
 fn a_request_is_one_message() {
-    let bytes = encode(&Request { kind: 18, answer: ANSWER, body: &[7; 16] }, SEQUENCE);
+    let bytes = encode(&Request { kind: 18, flags: NLM_F_DUMP, answer: ANSWER, body: &[7; 16] }, SEQUENCE);
     let message = NetlinkBuffer::new_checked(&bytes).unwrap();
     assert_eq!((message.length(), message.message_type(), message.flags()), (32, 18, NLM_F_REQUEST | NLM_F_DUMP));
     assert_eq!((message.sequence_number(), message.payload()), (SEQUENCE, &[7_u8; 16][..]));

@@ -64,6 +64,16 @@ pub enum NetnsError {
         /// Where the bytes made no sense.
         source: DecodeError,
     },
+    /// The kernel refused a change.
+    #[error("cannot {what} in network namespace {}", path.display())]
+    Change {
+        /// The namespace's path.
+        path: PathBuf,
+        /// What was to be changed, as the end of a sentence.
+        what: String,
+        /// What the kernel said; `TimedOut` when it said nothing.
+        source: io::Error,
+    },
     /// The list changed each time it was read.
     #[error("the {what} of network namespace {} did not hold still while they were listed", path.display())]
     Unsettled {

@@ -1,9 +1,10 @@
 //! A pod's network namespace seen from the host: which one it is, and what is in it.
 //!
-//! Owns: the identity of a namespace (device and inode of its file), and reading links, addresses and routes through a
-//! netlink socket opened inside. Never leaves the calling thread in another namespace, never changes anything in one,
-//! never spawns a process. CNI specification: `CNI_NETNS`, and error 8 for a namespace that cannot be used.
+//! Owns: the identity of a namespace (device and inode of its file), and reading links, addresses and routes, and changing
+//! routes, through a netlink socket opened inside. Never leaves the calling thread in another namespace, decides nothing
+//! about what is changed, never spawns a process. CNI specification: `CNI_NETNS`, and error 8 for a namespace that cannot be used.
 
+mod change;
 mod dump;
 mod error;
 mod parse;
@@ -22,7 +23,7 @@ use nix::sched::{CloneFlags, setns};
 use nix::sys::stat::{Mode, fstat};
 use nix::sys::statfs::fstatfs;
 
-use crate::kernel::{Address, Link, NetnsId, Route};
+use crate::kernel::{Address, Entry, Link, NetnsId, Route};
 
 use dump::{Fault, Request};
 
@@ -35,11 +36,8 @@ const NSFS: i64 = 0x6e73_6673;
 /// A dump that keeps changing under us is asked for this often before we give up.
 const ATTEMPTS: u32 = 16;
 
-const RTM_NEWLINK: u16 = 16;
 const RTM_GETLINK: u16 = 18;
-const RTM_NEWADDR: u16 = 20;
 const RTM_GETADDR: u16 = 22;
-const RTM_NEWROUTE: u16 = 24;
 const RTM_GETROUTE: u16 = 26;
 
 /// `struct ifinfomsg`, all zero, then IFLA_EXT_MASK (29) with RTEXT_FILTER_SKIP_STATS (8), eight bytes in the
@@ -141,8 +139,7 @@ impl Netns {
     /// # Errors
     /// `Enter`, `NotANetns`, `List`, `Malformed`, `Unsettled`.
     pub fn links(&self) -> Result<Vec<Link>, NetnsError> {
-        let request = Request { kind: RTM_GETLINK, answer: RTM_NEWLINK, body: &link_request() };
-        self.list("links", &request, parse::link)
+        self.list("links", &Request::dump(RTM_GETLINK, &link_request()), parse::link)
     }
 
     /// Every IPv4 and IPv6 address of every link.
@@ -151,7 +148,7 @@ impl Netns {
     /// As [`Netns::links`].
     pub fn addresses(&self) -> Result<Vec<Address>, NetnsError> {
         let body = [0; parse::ADDRESS_HEADER_LEN];
-        self.list("addresses", &Request { kind: RTM_GETADDR, answer: RTM_NEWADDR, body: &body }, parse::address)
+        self.list("addresses", &Request::dump(RTM_GETADDR, &body), parse::address)
     }
 
     /// Every unicast route of every table, IPv4 and IPv6.
@@ -160,7 +157,16 @@ impl Netns {
     /// As [`Netns::links`].
     pub fn routes(&self) -> Result<Vec<Route>, NetnsError> {
         let body = [0; parse::ROUTE_HEADER_LEN];
-        self.list("routes", &Request { kind: RTM_GETROUTE, answer: RTM_NEWROUTE, body: &body }, parse::route)
+        self.list("routes", &Request::dump(RTM_GETROUTE, &body), parse::route)
+    }
+
+    /// As [`Netns::routes`], each route once, with the kernel's message of it.
+    ///
+    /// # Errors
+    /// As [`Netns::links`].
+    pub fn entries(&self) -> Result<Vec<Entry>, NetnsError> {
+        let body = [0; parse::ROUTE_HEADER_LEN];
+        self.list("routes", &Request::dump(RTM_GETROUTE, &body), parse::entry)
     }
 
     /// The default routes of the main table.
@@ -202,22 +208,26 @@ impl Netns {
         Err(NetnsError::Unsettled { path: self.path.clone(), what })
     }
 
-    /// A netlink socket inside the namespace: the calling thread enters it, opens the socket and goes back.
+    /// A netlink socket inside the namespace.
+    fn connect(&self) -> Result<Socket, NetnsError> {
+        self.inside(dump::connect)?.map_err(|source| NetnsError::Enter { path: self.path.clone(), source })
+    }
+
+    /// What `job` gives inside the namespace: the calling thread enters it and goes back.
     ///
     /// A thread of its own would need no way back, but starting one costs more than all the rest of a list.
     ///
     /// # Panics
     /// When the kernel does not let the thread back into its own namespace: nothing may run on in the pod's.
-    fn connect(&self) -> Result<Socket, NetnsError> {
-        let failed = |source| NetnsError::Enter { path: self.path.clone(), source };
+    fn inside<T>(&self, job: impl FnOnce() -> T) -> Result<T, NetnsError> {
         setns(&self.file, CloneFlags::CLONE_NEWNET).map_err(|errno| match errno {
             Errno::EINVAL => NetnsError::NotANetns { path: self.path.clone() },
-            other => failed(other.into()),
+            other => NetnsError::Enter { path: self.path.clone(), source: other.into() },
         })?;
-        let socket = dump::connect();
+        let done = job();
         if let Err(errno) = setns(&self.home, CloneFlags::CLONE_NEWNET) {
             panic!("cannot leave network namespace {}: {errno}", self.path.display());
         }
-        socket.map_err(failed)
+        Ok(done)
     }
 }

@@ -11,7 +11,7 @@ use netlink_packet_route::address::AddressHeader;
 use netlink_packet_route::link::{LinkFlags, LinkHeader};
 use netlink_packet_route::route::{RouteFlags, RouteHeader, RouteType};
 
-use crate::kernel::{Address, Family, Link, Route, Scope};
+use crate::kernel::{Address, Entry, Family, Link, Message, Route, Scope};
 
 pub(super) const LINK_HEADER_LEN: usize = 16;
 pub(super) const ADDRESS_HEADER_LEN: usize = 8;
@@ -159,6 +159,16 @@ pub(super) fn route(body: &[u8], routes: &mut Vec<Route>) -> Result<(), DecodeEr
         return Ok(());
     }
     routes.extend(hops.into_iter().map(|(oif, gateway)| Route { oif: Some(oif), gateway, ..route.clone() }));
+    Ok(())
+}
+
+/// One RTM_NEWROUTE body as [`route`] reads it, with its message.
+pub(super) fn entry(body: &[u8], entries: &mut Vec<Entry>) -> Result<(), DecodeError> {
+    let mut hops = Vec::new();
+    route(body, &mut hops)?;
+    if !hops.is_empty() {
+        entries.push(Entry { hops, message: Message::of_kernel(body) });
+    }
     Ok(())
 }
 

@@ -76,6 +76,7 @@ pub fn plan(inputs: Inputs<'_>) -> Result<Plan, CniError> {
         .enumerate()
         .map(|(ordinal, (wanted, ifname))| attachment(&inputs, ordinal, wanted, ifname))
         .collect::<Result<Vec<_>, _>>()?;
+    one_default_route(&attachments)?;
     let plan = Plan { sandbox: inputs.sandbox, request: inputs.request, attachments };
     match lint(&plan).first() {
         None => Ok(plan),
@@ -104,8 +105,23 @@ fn attachment(inputs: &Inputs<'_>, ordinal: usize, wanted: &Wanted, ifname: IfNa
         args: inputs.args.clone(),
         path: inputs.path.clone(),
         deadline: network.deadline,
+        default_route: selection.as_ref().and_then(|selection| selection.default_route.clone()),
         calls,
     })
+}
+
+/// Refuses a second attachment that asks for the pod's default routes (B15): the annotation of the default network may ask
+/// too.
+fn one_default_route(attachments: &[Attachment]) -> Result<(), CniError> {
+    let mut asking = attachments.iter().filter(|attachment| attachment.default_route.is_some());
+    match (asking.next(), asking.next()) {
+        (Some(first), Some(second)) => {
+            let what =
+                format!("\"default-route\" is asked for by network {:?} too; only one may have it", first.network);
+            Err(refused(&second.network, &what))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Refuses what an element asks for and cannot have.
@@ -115,9 +131,6 @@ fn possible(selection: &Selection, network: &Network, primary: Option<&IfName>) 
     {
         let what = format!("the primary interface is {ifname}, as the runtime says, and cannot be {asked}");
         return Err(refused(&network.display, &what));
-    }
-    if selection.default_route.is_some() {
-        return Err(refused(&network.display, "\"default-route\" is not supported by this version of meta-cni"));
     }
     if let Some((key, capability)) = undeclared(selection, &network.list.plugins) {
         let chain: Vec<&str> = network.list.plugins.iter().map(|plugin| plugin.plugin.as_str()).collect();

@@ -101,13 +101,6 @@ fn a7_what_cannot_be_is_refused_before_anything_runs() {
             7,
             "network \"default/a\": the pod asks for \"mac\", but no plugin of its chain (vlan) declares the capability \"mac\"; add it to \"capabilities\" of the plugin that can do it",
         ),
-        (
-            r#"[{"name":"a","default-route":["10.0.0.1"]}]"#,
-            &[],
-            "",
-            7,
-            "network \"default/a\": \"default-route\" is not supported by this version of meta-cni",
-        ),
     ] {
         let error = planned(annotation, taken, lacks).unwrap_err();
         assert_eq!((error.code.0, error.msg.as_str()), (code, msg), "{annotation}");
@@ -119,7 +112,7 @@ type Break = fn(&mut Plan);
 #[test]
 fn p3_a_plan_that_breaks_a_rule_is_seen() {
     let whole = planned("a,a", &[], "").unwrap();
-    let breaks: [(&str, Break); 9] = [
+    let breaks: [(&str, Break); 10] = [
         ("2 attachments are primary", |plan| plan.attachments[1].role = Role::Primary),
         ("the first attachment is not the primary", |plan| plan.attachments.reverse()),
         ("the primary's interface is not the one", |plan| plan.request = IfName::new("eth1").unwrap()),
@@ -128,6 +121,10 @@ fn p3_a_plan_that_breaks_a_rule_is_seen() {
         ("default/a has no plugin", |plan| plan.attachments[1].calls.clear()),
         ("default/a has no deadline", |plan| plan.attachments[1].deadline.add = 0),
         ("would run meta-cni", |plan| plan.attachments[1].calls[0].plugin = PluginType::new("meta-cni").unwrap()),
+        ("2 attachments ask for the default route", |plan| {
+            plan.attachments[1].default_route = Some(Vec::new());
+            plan.attachments[2].default_route = Some(Vec::new());
+        }),
         ("has a prevResult", |plan| plan.attachments[1].calls[0].config.set_text("prevResult", "")),
     ];
     for (sentence, change) in breaks {

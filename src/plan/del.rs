@@ -76,6 +76,7 @@ impl Foreign {
             args: self.args.clone().unwrap_or_else(|| args.clone()),
             path: path.clone(),
             deadline: Deadlines::default().into(),
+            default_route: None,
             calls,
         };
         (attachment, missing)

@@ -17,6 +17,8 @@ pub fn lint(plan: &Plan) -> Vec<String> {
     };
     let primaries = plan.attachments.iter().filter(|attachment| attachment.role == Role::Primary).count();
     rule(primaries == 1, format!("{primaries} attachments are primary"));
+    let asking = plan.attachments.iter().filter(|attachment| attachment.default_route.is_some()).count();
+    rule(asking <= 1, format!("{asking} attachments ask for the default route"));
     let first = plan.attachments.first();
     rule(first.is_some_and(|first| first.role == Role::Primary), "the first attachment is not the primary".to_owned());
     rule(

@@ -12,12 +12,15 @@ pub mod del;
 pub mod foreign;
 pub mod gc;
 pub mod ifname;
+pub mod left;
 pub mod lint;
 pub mod outcome;
 pub mod primary;
 pub mod record;
+pub mod routes;
 pub mod status;
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -112,6 +115,9 @@ pub struct Attachment {
     pub path: SearchPath,
     /// How long each plugin may run.
     pub deadline: Deadline,
+    /// `default-route`: the pod's default routes shall be this attachment's, by these gateways or by its own result's.
+    #[serde(rename = "defaultRoute", default, skip_serializing_if = "Option::is_none")]
+    pub default_route: Option<Vec<IpAddr>>,
     /// The plugins, in the order of ADD.
     pub calls: Vec<Call>,
 }

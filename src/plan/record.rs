@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use crate::cni::IfName;
 use crate::kernel::NetnsId;
 
+use super::routes::Routed;
 use super::{Attachment, Sandbox};
 
 /// The version we write.
@@ -71,6 +72,12 @@ pub struct Record {
     /// What the last plugin of the chain printed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<Box<RawValue>>,
+    /// `result` as we left it, where that is otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left: Option<Box<RawValue>>,
+    /// The pod's default routes, when it was this attachment that asked for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub routed: Option<Routed>,
 }
 
 /// How an attachment ended: a text after its record.
@@ -81,6 +88,12 @@ pub struct Ending {
     /// What the last plugin of the chain printed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<Box<RawValue>>,
+    /// `result` as we left it, where that is otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left: Option<Box<RawValue>>,
+    /// The pod's default routes, when it was this attachment that asked for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub routed: Option<Routed>,
 }
 
 /// Why bytes are no record.
@@ -148,6 +161,8 @@ impl Record {
         for ending in texts.filter_map(|text| unseal::<Ending>(text).ok()) {
             record.state = ending.state;
             record.result = ending.result;
+            record.left = ending.left;
+            record.routed = ending.routed;
         }
         Ok(record)
     }
@@ -157,8 +172,19 @@ impl Record {
     /// # Errors
     /// The encoder's, which our own values do not meet.
     pub fn ending_text(&self) -> Result<String, serde_json::Error> {
-        let ending = Ending { state: self.state, result: self.result.clone() };
+        let ending = Ending {
+            state: self.state,
+            result: self.result.clone(),
+            left: self.left.clone(),
+            routed: self.routed.clone(),
+        };
         Ok(format!("{}{}\n", char::from(SEPARATOR), seal(&ending)?))
+    }
+
+    /// The result as it stands: as we left it, else as the delegate gave it.
+    #[must_use]
+    pub fn standing(&self) -> Option<&RawValue> {
+        self.left.as_deref().or(self.result.as_deref())
     }
 
     /// True if this record is of a plugin call that attached everything it was to attach, judged by all of its records.

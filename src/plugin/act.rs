@@ -13,6 +13,7 @@ use crate::store::lock::SandboxLock;
 use crate::store::queue;
 
 use super::context::Context;
+use super::routes::restore;
 
 /// What an undo may take beyond the ADD's own time.
 const UNDO: Duration = Duration::from_secs(30);
@@ -43,6 +44,8 @@ pub(super) fn attach_all(acting: &Acting<'_>, plan: Plan, netns: NetnsId) -> Res
             call: acting.context.call.clone(),
             state: State::Begun,
             result: None,
+            left: None,
+            routed: None,
         };
         match attach(acting, record) {
             Ok(record) => records.push(record),
@@ -109,7 +112,7 @@ fn undo_all(acting: &Acting<'_>, records: Vec<Record>) -> Vec<CniError> {
             Err(error) => left.push(error),
             Ok(()) => {
                 record.state = State::Undone;
-                record.result = None;
+                (record.result, record.left, record.routed) = (None, None, None);
                 if let Err(error) = acting.context.records.end(&record) {
                     // The record stays as begun: its DEL is run once more, which harms nothing.
                     tracing::warn!(error = error.story(), "the tombstone could not be written");
@@ -120,12 +123,13 @@ fn undo_all(acting: &Acting<'_>, records: Vec<Record>) -> Vec<CniError> {
     left
 }
 
-/// Runs DEL of every plugin of the record, in reverse.
+/// Takes back what the record's attachment had changed of the pod's routes, then runs DEL of every plugin, in reverse.
 pub(super) fn delete(acting: &Acting<'_>, record: &Record, deadline: Instant) -> Vec<Failure> {
     let bound = |process: Process| {
         let deadline = process.deadline.min(Context::left(deadline));
         Process { deadline, ..process }
     };
+    restore(record);
     chain::del(acting.host, &record.sandbox, &record.attachment, record.result.as_deref(), &bound)
 }
 

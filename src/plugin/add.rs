@@ -4,17 +4,20 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::cni::{AttachmentId, CniError, CniResult, Code, Operation};
+use crate::config::MasterConfig;
 use crate::exec::Host;
 use crate::gather::{Asked, Resolver, asked, binaries, wanted_networks};
 use crate::netns::{self, Netns, NetnsError};
 use crate::plan::add::{Inputs, plan};
 use crate::plan::outcome::answer;
+use crate::plan::record::Record;
 use crate::plan::{Pod, Sandbox};
 use crate::store::lock::{SandboxLock, adding};
 
 use super::act::{Acting, attach_all, undone};
 use super::context::Context;
 use super::leftovers::clear;
+use super::routes::route;
 use super::sandbox::{lock, note};
 
 /// Attaches the sandbox to the primary network and to every one that its pod asks for; gives the result as text.
@@ -73,15 +76,16 @@ fn locked(
     })?;
 
     // act
-    let records = attach_all(&acting, plan, netns.identity())?;
+    let mut records = attach_all(&acting, plan, netns.identity())?;
+    let answer = route(&acting, netns, &mut records).and_then(|()| report(config, &records));
+    answer.map_err(|error| undone(&acting, records, error))
+}
 
-    // report
-    let primary = records.first().and_then(|record| record.result.as_deref());
+/// The answer for the runtime: the primary's result, with the routes as they are.
+fn report(config: &MasterConfig, records: &[Record]) -> Result<String, CniError> {
+    let primary = records.first().and_then(Record::standing);
     let primary = primary.ok_or_else(|| CniError::new(Code::INTERNAL, "the primary left no result"))?;
-    match answer(primary, config.prev_result.as_deref(), config.cni_version) {
-        Ok(answer) => Ok(answer),
-        Err(error) => Err(undone(&acting, records, error)),
-    }
+    answer(primary, config.prev_result.as_deref(), config.cni_version)
 }
 
 fn links(netns: &Netns) -> Result<BTreeSet<String>, CniError> {

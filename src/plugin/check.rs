@@ -10,6 +10,7 @@ use crate::plan::record::Record;
 
 use super::add::no_namespace;
 use super::context::Context;
+use super::routes::routed;
 use super::sandbox::{lock_for_check, note};
 
 /// Checks what this sandbox's ADD for `id` made.
@@ -33,9 +34,10 @@ pub(super) fn check(context: &Context, id: &AttachmentId, netns: &Path) -> Resul
     }
     let marks = note(lock.as_ref(), true);
     let host = Host { marks: Some(&marks) };
+    let routed = mine.iter().try_for_each(|record| routed(&netns, record));
     for record in order(mine, &id.ifname) {
-        chain::check(&host, &record.sandbox, &record.attachment, record.result.as_deref())
+        chain::check(&host, &record.sandbox, &record.attachment, record.standing())
             .map_err(|failure| failure.error(&record.attachment, Operation::Check))?;
     }
-    Ok(())
+    routed
 }

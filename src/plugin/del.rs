@@ -190,6 +190,8 @@ fn foreign_record(
         call: context.call.clone(),
         state: State::Begun,
         result: foreign.result.clone(),
+        left: None,
+        routed: None,
     }
 }
 

@@ -10,6 +10,7 @@ mod context;
 mod del;
 mod gc;
 mod leftovers;
+mod routes;
 mod sandbox;
 mod status;
 

@@ -24,6 +24,7 @@ mod leaks;
 mod log;
 mod real;
 mod records;
+mod routes;
 mod rule;
 mod waits;
 mod worst;

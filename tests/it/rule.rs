@@ -10,7 +10,7 @@ const IMPORTS: [(&str, &[&str]); 15] = [
     ("cni", &[]),
     ("kernel", &[]),
     ("npwg", &["cni", "kernel"]),
-    ("config", &["cni"]),
+    ("config", &["cni", "kernel"]),
     ("profile", &["cni"]),
     ("plan", &["cni", "kernel", "npwg", "config", "profile"]),
     ("exec", &["cni", "plan"]),

@@ -1,0 +1,125 @@
+//! Changes of a namespace's routing, made in order and unmade in reverse.
+//!
+//! What is changed is decided elsewhere (`plan::routes`); this says it to the kernel. rtnetlink(7); settings are files below
+//! /proc/sys/net, which show the namespace of the thread that opens them.
+#![expect(clippy::disallowed_methods, reason = "settings of the kernel are files")]
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use nix::libc::{EADDRNOTAVAIL, EAFNOSUPPORT, EEXIST, EINVAL, ENETDOWN, ENETUNREACH, ENODEV, ENOENT, ESRCH};
+
+use crate::kernel::{Change, Message};
+
+use super::dump::{self, Fault, Request};
+use super::{Netns, NetnsError};
+
+const RTM_NEWROUTE: u16 = 24;
+const RTM_DELROUTE: u16 = 25;
+const RTM_NEWRULE: u16 = 32;
+const RTM_DELRULE: u16 = 33;
+
+/// Fail when it is there already.
+const NLM_F_EXCL: u16 = 0x200;
+const NLM_F_CREATE: u16 = 0x400;
+
+/// What the kernel says when there is nothing to unmake, or when what a route led over is gone: its interface, its address.
+const GONE: [i32; 9] = [ESRCH, ENOENT, EEXIST, ENODEV, ENETDOWN, ENETUNREACH, EADDRNOTAVAIL, EAFNOSUPPORT, EINVAL];
+
+impl Netns {
+    /// Makes `changes` in order, up to the first that fails.
+    ///
+    /// # Errors
+    /// `Enter`, `Change`.
+    pub fn make(&self, changes: &[Change]) -> Result<(), NetnsError> {
+        changes.iter().try_for_each(|change| match change {
+            Change::AddRoute(message) => self.change(RTM_NEWROUTE, message, "add a route"),
+            Change::RemoveRoute(message) => self.change(RTM_DELROUTE, message, "remove a route"),
+            Change::AddRule(message) => self.change(RTM_NEWRULE, message, "add a policy rule"),
+            Change::IgnoreRouters { ifname, .. } => self.set_routers(ifname, "0"),
+        })
+    }
+
+    /// Unmakes `changes`, the last first, each whatever becomes of the others. What is not there, and what cannot be put back
+    /// because its interface is gone, is no error.
+    ///
+    /// # Errors
+    /// The first: `Enter`, `Change`.
+    pub fn unmake(&self, changes: &[Change]) -> Result<(), NetnsError> {
+        let mut first = Ok(());
+        for change in changes.iter().rev() {
+            let unmade = match change {
+                Change::AddRoute(message) => self.change(RTM_DELROUTE, message, "remove a route"),
+                Change::RemoveRoute(message) => self.change(RTM_NEWROUTE, message, "put a route back"),
+                Change::AddRule(message) => self.change(RTM_DELRULE, message, "remove a policy rule"),
+                Change::IgnoreRouters { ifname, before } => self.set_routers(ifname, before),
+            };
+            let gone = |source: &io::Error| {
+                source.raw_os_error().is_some_and(|errno| GONE.contains(&errno))
+                    || source.kind() == io::ErrorKind::NotFound
+            };
+            match unmade {
+                Err(NetnsError::Change { source, .. }) if gone(&source) => {}
+                other => first = first.and(other),
+            }
+        }
+        first
+    }
+
+    /// What `accept_ra_defrtr` of each interface is; nothing for one that has no IPv6.
+    ///
+    /// # Errors
+    /// `Enter`, `NotANetns`.
+    pub fn heeds_routers<'a>(
+        &self,
+        ifnames: impl Iterator<Item = &'a str>,
+    ) -> Result<Vec<(String, String)>, NetnsError> {
+        let read = |ifname: &str| {
+            let text = std::fs::read_to_string(routers(ifname)?).ok()?;
+            Some((ifname.to_owned(), text.trim().to_owned()))
+        };
+        self.inside(|| ifnames.filter_map(read).collect())
+    }
+
+    fn set_routers(&self, ifname: &str, value: &str) -> Result<(), NetnsError> {
+        let write = || match routers(ifname) {
+            Some(path) => std::fs::write(path, value),
+            None => Err(io::ErrorKind::InvalidInput.into()),
+        };
+        self.inside(write)?.map_err(|source| NetnsError::Change {
+            path: self.path.clone(),
+            what: format!("set accept_ra_defrtr of {ifname} to {value}"),
+            source,
+        })
+    }
+
+    fn change(&self, kind: u16, message: &Message, what: &str) -> Result<(), NetnsError> {
+        let adds = matches!(kind, RTM_NEWROUTE | RTM_NEWRULE);
+        let flags = if adds { NLM_F_CREATE | NLM_F_EXCL } else { 0 };
+        let kept = self.socket.borrow_mut().take();
+        let socket = kept.map_or_else(|| self.connect(), Ok)?;
+        self.sequence.set(self.sequence.get().wrapping_add(1));
+        let request = Request::change(kind, flags, message.as_bytes());
+        let failed = |source| NetnsError::Change { path: self.path.clone(), what: what.to_owned(), source };
+        match dump::run(&socket, &request, self.sequence.get(), |_| Ok(())) {
+            Ok(()) => {
+                *self.socket.borrow_mut() = Some(socket);
+                Ok(())
+            }
+            Err(Fault::Io(source)) => {
+                *self.socket.borrow_mut() = Some(socket);
+                Err(failed(source))
+            }
+            Err(Fault::Timeout | Fault::Interrupted | Fault::Overrun) => Err(failed(io::ErrorKind::TimedOut.into())),
+            Err(Fault::Malformed(source)) => {
+                Err(NetnsError::Malformed { path: self.path.clone(), what: "answers", source })
+            }
+        }
+    }
+}
+
+/// The file of an interface's `accept_ra_defrtr`; nothing when `ifname` can be no interface's name.
+fn routers(ifname: &str) -> Option<PathBuf> {
+    let plain = !ifname.is_empty() && !ifname.contains('/') && ifname != "." && ifname != "..";
+    plain.then(|| Path::new("/proc/sys/net/ipv6/conf").join(ifname).join("accept_ra_defrtr"))
+}
