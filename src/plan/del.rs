@@ -1,6 +1,4 @@
-//! One DEL as data: the records of a sandbox backwards, or, for a pod that has none, what others kept of it (F13).
-//!
-//! DEL decides nothing about networks: what was recorded is run in reverse, byte for byte (A19-A21).
+//! One DEL of a pod that has no record, as data: what others kept of its attachments (F13).
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -12,17 +10,7 @@ use crate::profile::Deadlines;
 
 use super::capability::runtime_config;
 use super::outcome::MissingBinary;
-use super::record::{Record, State};
 use super::{Attachment, Call, Role};
-
-/// The records of the runtime's call for `request`, last attached first. Tombstones are left out: they stand for nothing.
-#[must_use]
-pub fn order(records: Vec<Record>, request: &IfName) -> Vec<Record> {
-    let mut mine: Vec<Record> =
-        records.into_iter().filter(|record| record.request == *request && record.state != State::Undone).collect();
-    mine.sort_by_key(|record| std::cmp::Reverse(record.attachment.ordinal));
-    mine
-}
 
 /// An attachment that others made: their configuration, arguments and result, as far as they kept them.
 #[derive(Debug, Clone)]

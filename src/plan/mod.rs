@@ -7,13 +7,13 @@
 pub mod add;
 pub mod capability;
 pub mod chain;
-pub mod check;
 pub mod del;
 pub mod foreign;
 pub mod gc;
 pub mod ifname;
 pub mod left;
 pub mod lint;
+pub mod made;
 pub mod outcome;
 pub mod primary;
 pub mod record;

@@ -27,16 +27,6 @@ pub struct ProcessMark {
     pub seen: u64,
 }
 
-/// The plugin call that wrote a record.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CallId {
-    /// Its process.
-    #[serde(flatten)]
-    pub process: ProcessMark,
-    /// Unique on this node: a call knows its own records by it.
-    pub token: String,
-}
-
 /// How far an attachment came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -66,7 +56,7 @@ pub struct Record {
     /// What was to be done, and with what.
     pub attachment: Attachment,
     /// The plugin call that did it.
-    pub call: CallId,
+    pub call: ProcessMark,
     /// How far it came.
     pub state: State,
     /// What the last plugin of the chain printed.
@@ -185,17 +175,6 @@ impl Record {
     #[must_use]
     pub fn standing(&self) -> Option<&RawValue> {
         self.left.as_deref().or(self.result.as_deref())
-    }
-
-    /// True if this record is of a plugin call that attached everything it was to attach, judged by all of its records.
-    #[must_use]
-    pub fn complete<'a>(of_one_call: impl Iterator<Item = &'a Self>) -> bool {
-        let (mut attached, mut wanted) = (0, 0);
-        for record in of_one_call {
-            wanted = record.of;
-            attached += usize::from(record.state == State::Attached);
-        }
-        wanted > 0 && attached == wanted
     }
 }
 

@@ -41,7 +41,7 @@ pub(super) fn attach_all(acting: &Acting<'_>, plan: Plan, netns: NetnsId) -> Res
             request: plan.request.clone(),
             of,
             attachment,
-            call: acting.context.call.clone(),
+            call: acting.context.call,
             state: State::Begun,
             result: None,
             left: None,

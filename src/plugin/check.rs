@@ -5,8 +5,7 @@ use std::path::Path;
 use crate::cni::{AttachmentId, CniError, Code, Operation};
 use crate::exec::{Host, chain};
 use crate::netns;
-use crate::plan::check::order;
-use crate::plan::record::Record;
+use crate::plan::made::Made;
 
 use super::add::no_namespace;
 use super::context::Context;
@@ -21,21 +20,25 @@ pub(super) fn check(context: &Context, id: &AttachmentId, netns: &Path) -> Resul
     if let Some(lock) = &lock {
         lock.unlink_unless_needed(&context.records, &id.container_id);
     }
-    let mine: Vec<Record> = found.records.into_iter().filter(|record| record.request == id.ifname).collect();
-    if !Record::complete(mine.iter()) {
+    let made = Made::of(found.records, &id.ifname);
+    if !made.is_complete() {
         let damaged = found.damaged.first().map(|(path, why)| format!(": {} {why}", path.display()));
-        let what = if mine.is_empty() { "is not attached" } else { "is not wholly attached" };
+        let what = if made.records.is_empty() && made.tombstones.is_empty() {
+            "is not attached"
+        } else {
+            "is not wholly attached"
+        };
         let msg = format!("{} of this sandbox {what}{}", id.ifname, damaged.unwrap_or_default());
         return Err(CniError::new(Code::UNKNOWN_CONTAINER, msg));
     }
-    if mine.iter().any(|record| record.netns.is_some_and(|then| then != netns.identity())) {
+    if made.records.iter().any(|record| record.netns.is_some_and(|then| then != netns.identity())) {
         let msg = format!("CNI_NETNS: {} is another namespace than at ADD", netns.path().display());
         return Err(CniError::new(Code::NETNS, msg));
     }
     let marks = note(lock.as_ref(), true);
     let host = Host { marks: Some(&marks) };
-    let routed = mine.iter().try_for_each(|record| routed(&netns, record));
-    for record in order(mine, &id.ifname) {
+    let routed = made.records.iter().try_for_each(|record| routed(&netns, record));
+    for record in made.checkable() {
         chain::check(&host, &record.sandbox, &record.attachment, record.standing())
             .map_err(|failure| failure.error(&record.attachment, Operation::Check))?;
     }

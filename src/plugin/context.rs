@@ -7,7 +7,7 @@ use crate::cni::{CniArgs, CniError, SearchPath};
 use crate::config::MasterConfig;
 use crate::exec::cancel::own_mark;
 use crate::gather::search_path;
-use crate::plan::record::CallId;
+use crate::plan::record::ProcessMark;
 use crate::store::records::Records;
 
 /// One call of the plugin.
@@ -18,21 +18,19 @@ pub(super) struct Context {
     pub path: SearchPath,
     pub records: Records,
     pub started: Instant,
-    /// By which this call's records are known.
-    pub call: CallId,
+    /// The process of this call.
+    pub call: ProcessMark,
 }
 
 impl Context {
     pub(super) fn new(config: MasterConfig, args: CniArgs, path: SearchPath) -> Self {
-        let process = own_mark();
-        let nanos = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).map_or(0, |time| time.tv_nsec());
         Self {
             path: search_path(path, &config),
             records: Records::new(&config.state_dir),
             config,
             args,
             started: Instant::now(),
-            call: CallId { process, token: format!("{:x}-{:x}-{nanos:x}", process.pid, process.seen) },
+            call: own_mark(),
         }
     }
 

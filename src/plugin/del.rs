@@ -8,7 +8,8 @@ use crate::cni::{AttachmentId, CniError, SearchPath};
 use crate::exec::{Host, find};
 use crate::gather::{Resolver, after, binaries};
 use crate::netns::{identity, own};
-use crate::plan::del::{Foreign, order};
+use crate::plan::del::Foreign;
+use crate::plan::made::Made;
 use crate::plan::outcome::together;
 use crate::plan::record::{Record, State};
 use crate::plan::{Pod, Sandbox};
@@ -55,15 +56,13 @@ fn delete_all(acting: &Acting<'_>, id: &AttachmentId, netns: Option<&Path>, dead
     for (path, why) in found.damaged {
         errors.extend(records.quarantine(&id.container_id, &path, &why).err().map(CniError::from));
     }
-    let is_tombstone = |record: &&Record| record.request == id.ifname && record.state == State::Undone;
-    let tombstones: Vec<_> =
-        found.records.iter().filter(is_tombstone).map(|record| record.attachment.ifname.clone()).collect();
-    let mine = order(found.records, &id.ifname);
-    if damaged || (mine.is_empty() && tombstones.is_empty()) {
+    let made = Made::of(found.records, &id.ifname);
+    if damaged || (made.records.is_empty() && made.tombstones.is_empty()) {
         errors.extend(without_record(acting, id, netns, deadline, damaged).err());
     }
-    errors.extend(mine.into_iter().filter_map(|record| finish(acting, record, netns, deadline).err()));
-    for ifname in tombstones {
+    let backwards = made.records.into_iter().rev();
+    errors.extend(backwards.filter_map(|record| finish(acting, record, netns, deadline).err()));
+    for ifname in made.tombstones {
         errors.extend(records.remove(&id.container_id, &ifname).err().map(CniError::from));
     }
     together(errors).map_or(Ok(()), Err)
@@ -187,7 +186,7 @@ fn foreign_record(
         request: id.ifname.clone(),
         of,
         attachment,
-        call: context.call.clone(),
+        call: context.call,
         state: State::Begun,
         result: foreign.result.clone(),
         left: None,

@@ -22,7 +22,7 @@ pub(super) fn gc(context: &Context) -> Result<(), CniError> {
     let epoch = context.epoch()?;
     let mut errors = Vec::new();
     for id in context.records.sandboxes()? {
-        match try_sandbox(&context.config.run_dir, &id, context.call.process, Operation::Gc) {
+        match try_sandbox(&context.config.run_dir, &id, context.call, Operation::Gc) {
             Ok(Attempt::Held(lock)) => errors.extend(of_sandbox(context, &id, &lock, &epoch, deadline)),
             // A sandbox that is being worked on is not gone.
             Ok(Attempt::Busy(..)) => {}

@@ -4,9 +4,8 @@ use std::collections::BTreeSet;
 
 use crate::cni::{AttachmentId, CniError, Code};
 use crate::kernel::NetnsId;
-use crate::plan::del::order;
+use crate::plan::made::Made;
 use crate::plan::outcome::together;
-use crate::plan::record::{Record, State};
 
 use super::act::Acting;
 use super::del::finish;
@@ -22,22 +21,21 @@ pub(super) fn clear(acting: &Acting<'_>, id: &AttachmentId, netns: NetnsId) -> R
     for (path, why) in found.damaged {
         records.quarantine(&id.container_id, &path, &why)?;
     }
-    let (mine, others): (Vec<Record>, Vec<Record>) =
-        found.records.into_iter().partition(|record| record.request == id.ifname);
-    if Record::complete(mine.iter()) && mine.iter().all(|record| record.netns == Some(netns)) {
+    let made = Made::of(found.records, &id.ifname);
+    if made.is_complete() && made.records.iter().all(|record| record.netns == Some(netns)) {
         let msg = format!("{} of this sandbox is attached already and is left as it is", id.ifname);
         return Err(CniError::new(Code::INVALID_CONFIG, msg));
     }
-    for tombstone in mine.iter().filter(|record| record.state == State::Undone) {
-        records.remove(&id.container_id, &tombstone.attachment.ifname)?;
+    for tombstone in &made.tombstones {
+        records.remove(&id.container_id, tombstone)?;
     }
     let deadline = acting.context.add_deadline();
     let mut errors = Vec::new();
-    for record in order(mine, &id.ifname) {
+    for record in made.records.into_iter().rev() {
         let (ifname, network) = (&record.attachment.ifname, &record.attachment.network);
         tracing::warn!(%ifname, network, "left over from an ADD that did not end; deleted first");
         errors.extend(finish(acting, record, None, deadline).err());
     }
-    let names = others.into_iter().map(|record| record.attachment.ifname.to_string()).collect();
+    let names = made.others.into_iter().map(|record| record.attachment.ifname.to_string()).collect();
     together(errors).map_or(Ok(names), |error| Err(error.in_context("left over from an earlier ADD")))
 }

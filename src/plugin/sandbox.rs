@@ -27,7 +27,7 @@ pub(super) fn lock(
     deadline: Instant,
 ) -> Result<SandboxLock, CniError> {
     loop {
-        match try_sandbox(&context.config.run_dir, id, context.call.process, operation)? {
+        match try_sandbox(&context.config.run_dir, id, context.call, operation)? {
             Attempt::Held(lock) => return Ok(lock),
             Attempt::Busy(dev, ino) if now() >= deadline => {
                 let msg = format!("another call for this sandbox is still at work: {}", named(dev, ino));
@@ -49,7 +49,7 @@ pub(super) fn lock_for_check(
     deadline: Instant,
 ) -> Result<Option<SandboxLock>, CniError> {
     let run_dir = &context.config.run_dir;
-    match try_sandbox(run_dir, id, context.call.process, Operation::Check)? {
+    match try_sandbox(run_dir, id, context.call, Operation::Check)? {
         Attempt::Held(lock) => return Ok(Some(lock)),
         Attempt::Busy(..) => {}
     }
@@ -67,7 +67,7 @@ pub(super) fn wrest(context: &Context, id: &ContainerId, deadline: Instant) -> R
     let run_dir = &context.config.run_dir;
     let mut ended_at = None;
     loop {
-        let (dev, ino) = match try_sandbox(run_dir, id, context.call.process, Operation::Del) {
+        let (dev, ino) = match try_sandbox(run_dir, id, context.call, Operation::Del) {
             Ok(Attempt::Held(lock)) => return Ok(Some(lock)),
             Ok(Attempt::Busy(dev, ino)) => (dev, ino),
             // A full or read-only disk keeps nobody from giving back what the pod had.
