@@ -2,7 +2,7 @@
 //!
 //! The unmodified release binary, called as a runtime calls it, against the same delegates called directly in the same
 //! run. Exit code 0 unless a call that is measured fails. `--quick` takes a tenth of the rounds;
-//! `--only floor|counted|noop|bridge|libcni` runs one part.
+//! `--only floor|counted|noop|keys|bridge|libcni` runs one part.
 #![expect(
     clippy::disallowed_methods,
     clippy::print_stdout,
@@ -12,6 +12,7 @@
 
 mod counts;
 mod floor;
+mod keys;
 mod report;
 #[expect(dead_code, reason = "the budget test uses the rest")]
 mod rig;
@@ -85,8 +86,8 @@ impl Options {
         let (one_at_a_time, bursts) = match (delegate, networks) {
             (Delegate::Noop, 8) => (200, 6),
             (Delegate::Noop, _) => (400, 10),
-            (Delegate::Bridge, 8) => (20, 1),
-            (Delegate::Bridge, _) => (50, 3),
+            (Delegate::Bridge | Delegate::Ptp, 8) => (20, 1),
+            (Delegate::Bridge | Delegate::Ptp, _) => (50, 3),
         };
         let less = |rounds: usize| {
             if self.quick { rounds.div_ceil(10) } else { rounds }
@@ -116,6 +117,9 @@ fn run(options: &Options) -> Result<()> {
     }
     if options.wants("noop") {
         timed_part(&sandbox, &parts, Delegate::Noop, options)?;
+    }
+    if options.wants("keys") {
+        keys::part(&sandbox, &parts, options.rounds(Delegate::Noop, 1).one_at_a_time)?;
     }
     if options.wants("bridge") {
         parts.require_reference()?;
@@ -175,6 +179,7 @@ fn timed_part(sandbox: &Sandbox, parts: &Parts, delegate: Delegate, options: &Op
     let name = match delegate {
         Delegate::Noop => "no-op delegate",
         Delegate::Bridge => "bridge + host-local",
+        Delegate::Ptp => "ptp + host-local",
     };
     let rounds = options.rounds(delegate, 0).one_at_a_time;
     report::heading(&format!("{name}, one at a time (up to {rounds} rounds)"));
@@ -198,7 +203,7 @@ fn timed_part(sandbox: &Sandbox, parts: &Parts, delegate: Delegate, options: &Op
         report::row(&format!("DEL, {networks} extra"), &timing.del, Budget::None);
         let budget = match delegate {
             Delegate::Noop => report::adds_per_second(networks),
-            Delegate::Bridge => Budget::None,
+            Delegate::Bridge | Delegate::Ptp => Budget::None,
         };
         report::rates(networks, &timing, budget);
     }

@@ -22,6 +22,7 @@ pub const VERSION: &str = "1.0.0";
 pub enum Delegate {
     Noop,
     Bridge,
+    Ptp,
 }
 
 /// Who calls the delegates.
@@ -69,6 +70,7 @@ impl Scene {
         let (kind, delegate_dir) = match delegate {
             Delegate::Noop => ("noop", &parts.noop_dir),
             Delegate::Bridge => ("bridge", &parts.reference_dir),
+            Delegate::Ptp => ("ptp", &parts.reference_dir),
         };
         let dir = sandbox.dir().join(format!("{kind}-{networks}"));
         let leases = sandbox.dir().join("leases");
@@ -86,6 +88,26 @@ impl Scene {
             dir,
             libcni: None,
         })
+    }
+
+    /// The same scene on a node of its own, with another wish of the pod and, by `edit`, another manifest of its one network.
+    pub fn variant(mut self, name: &str, networks: &Value, edit: &dyn Fn(&mut Value)) -> Result<Self> {
+        let dir = self.dir.join("variants").join(name);
+        write_networks(&dir, &self.chain)?;
+        let path = dir.join("networks").join(NAMESPACE).join("net-1.json");
+        let text = fs::read_to_string(&path).map_err(Error::doing("reading a manifest"))?;
+        let mut manifest: Value = serde_json::from_str(&text).unwrap_or_default();
+        edit(&mut manifest);
+        fs::write(&path, manifest.to_string()).map_err(Error::doing("writing a manifest"))?;
+        let text = networks.as_str().map_or_else(|| networks.to_string(), str::to_owned);
+        for (key, path) in [("clusterNetwork", "10-primary.conflist"), ("stateDir", "state"), ("logFile", "log")] {
+            self.master[key] = json!(dir.join(path));
+        }
+        self.master["networkDirs"] = json!([dir.join("networks")]);
+        self.master["deviceInfoDir"] = json!(dir.join("devinfo"));
+        self.master["runtimeConfig"]["io.kubernetes.cri.pod-annotations"]["k8s.v1.cni.cncf.io/networks"] = json!(text);
+        self.dir = dir;
+        Ok(self)
     }
 
     /// The same scene with `program`, which plays CRI-O's habits, as the caller.
@@ -182,6 +204,7 @@ impl Delegate {
         match self {
             Self::Noop => "noop-plugin",
             Self::Bridge => "bridge",
+            Self::Ptp => "ptp",
         }
     }
 
@@ -192,6 +215,8 @@ impl Delegate {
         if self == Self::Bridge {
             config["bridge"] = json!(format!("bench{number}"));
             config["isGateway"] = json!(true);
+        }
+        if self != Self::Noop {
             config["ipam"] = json!({
                 "type": "host-local",
                 "dataDir": leases,
