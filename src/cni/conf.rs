@@ -5,8 +5,11 @@
 
 use super::error::{CniError, Code};
 use super::names::{NameError, NetworkName, PluginType};
-use super::raw::{Object, WrongType};
+use super::raw::{Object, WrongType, value_of};
 use super::version::{CniVersion, UnknownVersion};
+
+/// The key of a list that takes no plugins from elsewhere.
+const INLINED_ONLY: &str = "loadOnlyInlinedPlugins";
 
 /// A network: a named list of plugin configurations.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,14 +104,8 @@ impl NetworkConfigList {
         let object = Object::parse(bytes).map_err(ConfError::NotJson)?;
         let name = object.get::<String>("name", "a string")?.filter(|name| !name.is_empty());
         let name = name.as_deref().or(default_name).ok_or(ConfError::NoName)?;
-        let plugins = match object.get::<Vec<Object>>("plugins", "a list of objects")? {
-            Some(plugins) => plugins,
-            None if object.has("type") => vec![object.clone()],
-            None => return Err(ConfError::Neither),
-        };
-        if plugins.is_empty() {
-            return Err(ConfError::NoPlugins);
-        }
+        let plugins = inlined(&object)?;
+        flag(&object, INLINED_ONLY)?;
         Ok(Self {
             name: NetworkName::new(name)?,
             cni_version: version_of(&object)?,
@@ -138,6 +135,17 @@ impl NetworkConfigList {
 }
 
 impl PluginConfig {
+    /// The plugin configuration that `bytes` are: one file of a list's directory.
+    ///
+    /// # Errors
+    /// [`ConfError`]; nothing of `bytes` is used then.
+    pub fn parse(bytes: &[u8]) -> Result<Self, ConfError> {
+        if bytes.iter().all(|byte| byte.is_ascii_whitespace() || *byte == 0) {
+            return Err(ConfError::Empty);
+        }
+        Self::from_object(Object::parse(bytes).map_err(ConfError::NotJson)?, 0)
+    }
+
     fn from_object(object: Object, at: usize) -> Result<Self, ConfError> {
         let plugin = object.get::<String>("type", "a string")?.ok_or(ConfError::NoType(at + 1))?;
         let capabilities = match object.get::<Object>("capabilities", "an object")? {
@@ -145,6 +153,42 @@ impl PluginConfig {
             Some(map) => map.iter().filter(|(_, on)| *on == "true").map(|(key, _)| key.to_owned()).collect(),
         };
         Ok(Self { plugin: PluginType::new(plugin)?, capabilities, object })
+    }
+}
+
+/// The network of the list in `bytes`, when more of its plugins may lie in the directory of that name beside its file: unless
+/// it says `loadOnlyInlinedPlugins` (Section 1, "Configuration format"). `None` also for what cannot be read.
+#[must_use]
+pub fn takes_more(bytes: &[u8]) -> Option<NetworkName> {
+    let object = Object::parse(bytes).ok()?;
+    let name = object.get::<String>("name", "a string").ok()??;
+    let inlined_only = flag(&object, INLINED_ONLY).ok()?;
+    (!inlined_only).then(|| NetworkName::new(name).ok()).flatten()
+}
+
+/// The list in `bytes` with the plugins `more` after its own, if it has any; the new list says that it is whole.
+///
+/// # Errors
+/// [`ConfError`] when `bytes` are no list, or one whose `plugins` is there and empty.
+pub fn with_plugins<'a>(bytes: &[u8], more: impl Iterator<Item = &'a PluginConfig>) -> Result<Vec<u8>, ConfError> {
+    let mut object = Object::parse(bytes).map_err(ConfError::NotJson)?;
+    let mut plugins = match inlined(&object) {
+        Err(ConfError::Neither) => Vec::new(),
+        plugins => plugins?,
+    };
+    plugins.extend(more.map(|plugin| plugin.object.clone()));
+    object.set("plugins", value_of(&plugins));
+    object.set(INLINED_ONLY, value_of(&true));
+    Ok(object.to_text().into_bytes())
+}
+
+/// The plugins that are in the configuration itself.
+fn inlined(object: &Object) -> Result<Vec<Object>, ConfError> {
+    match object.get::<Vec<Object>>("plugins", "a list of objects")? {
+        Some(plugins) if plugins.is_empty() => Err(ConfError::NoPlugins),
+        Some(plugins) => Ok(plugins),
+        None if object.has("type") => Ok(vec![object.clone()]),
+        None => Err(ConfError::Neither),
     }
 }
 
@@ -273,6 +317,51 @@ mod tests {
         let list = parse(r#"{"name":"n","type":"a","disableCheck":"true","disableGC":true}"#).unwrap();
         assert!(list.disable_check && list.disable_gc);
         assert!(parse(r#"{"name":"n","type":"a","disableCheck":"maybe"}"#).is_err());
+    }
+
+    #[test]
+    fn a34_a_list_takes_more_plugins_unless_it_says_no() {
+        for (text, name) in [
+            (r#"{"name":"n"}"#, Some("n")),
+            (r#"{"name":"n","plugins":[{"type":"a"}],"loadOnlyInlinedPlugins":false}"#, Some("n")),
+            (r#"{"name":"n","loadOnlyInlinedPlugins":true}"#, None),
+            (r#"{"name":"n","loadOnlyInlinedPlugins":"true"}"#, None),
+            (r#"{"name":"n","loadOnlyInlinedPlugins":"maybe"}"#, None),
+            (r#"{"name":".."}"#, None),
+            (r#"{"name":"."}"#, None),
+            (r#"{"name":"a/b"}"#, None),
+            ("{}", None),
+            ("{", None),
+        ] {
+            assert_eq!(takes_more(text.as_bytes()).as_ref().map(NetworkName::as_str), name, "{text}");
+        }
+        assert!(parse(r#"{"name":"n","type":"a","loadOnlyInlinedPlugins":"maybe"}"#).is_err());
+        let none = "the configuration has neither \"plugins\" nor \"type\"";
+        assert_eq!(parse(r#"{"name":"n","loadOnlyInlinedPlugins":true}"#).unwrap_err(), none);
+    }
+
+    #[test]
+    fn a34_plugins_of_the_directory_come_after_the_lists_own_as_they_were_read() {
+        let more = [r#"{"type":"x","n":1.0e2}"#, r#"{"type":"y","name":"z"}"#]
+            .map(|text| PluginConfig::parse(text.as_bytes()).unwrap());
+        for (before, after) in [
+            (
+                r#"{"name":"n","plugins":[{"type":"a","k":1.50}],"x":1}"#,
+                r#"{"name":"n","plugins":[{"type":"a","k":1.50},{"type":"x","n":1.0e2},{"type":"y","name":"z"}],"x":1,"loadOnlyInlinedPlugins":true}"#,
+            ),
+            (
+                r#"{"name":"n"}"#,
+                r#"{"name":"n","plugins":[{"type":"x","n":1.0e2},{"type":"y","name":"z"}],"loadOnlyInlinedPlugins":true}"#,
+            ),
+        ] {
+            let merged = with_plugins(before.as_bytes(), more.iter()).unwrap();
+            assert_eq!(String::from_utf8(merged.clone()).unwrap(), after);
+            assert!(NetworkConfigList::parse(&merged, None).is_ok());
+        }
+        assert!(matches!(with_plugins(br#"{"name":"n","plugins":[]}"#, more.iter()), Err(ConfError::NoPlugins)));
+        for bad in ["", "[]", "{}", r#"{"type":"../sh"}"#, r#"{"plugins":[{"type":"a"}]}"#] {
+            assert!(PluginConfig::parse(bad.as_bytes()).is_err(), "{bad}");
+        }
     }
 
     #[test]

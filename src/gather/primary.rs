@@ -10,7 +10,7 @@ use crate::npwg::{Namespace, ObjectName};
 use crate::plan::add::Network;
 use crate::plan::primary::{Primary, choose, guard};
 use crate::profile::Profiles;
-use crate::store::confdir::{by_name, candidates, file};
+use crate::store::confdir::{Whole, beside, by_name, candidates, file};
 use crate::store::primary::{LastGood, keep, last_good};
 use crate::store::profiles::profiles;
 use crate::store::{exists, is_dir};
@@ -127,13 +127,19 @@ impl<'a> Resolver<'a> {
         self.config.cluster_network.clone().unwrap_or_else(|| "delegates".to_owned())
     }
 
-    /// What to watch while the primary is not there.
+    /// What to watch while the primary is not there: its place, and those of the plugins beside it.
     fn places(&self) -> Vec<PathBuf> {
         match &self.config.cluster_network {
-            Some(name) if name.contains('/') => vec![PathBuf::from(name)],
+            Some(name) if name.contains('/') => {
+                let place = PathBuf::from(name);
+                let dir = if is_dir(&place) { Some(place.as_path()) } else { place.parent() };
+                let beside = dir.map(beside).unwrap_or_default();
+                std::iter::once(place).chain(beside).collect()
+            }
             _ => {
                 let mut places = vec![self.config.conf_dir.clone()];
                 places.extend(self.config.network_dirs.iter().map(|dir| dir.join(&self.config.multus_namespace)));
+                places.extend(beside(&self.config.conf_dir));
                 places
             }
         }
@@ -159,16 +165,16 @@ impl<'a> Resolver<'a> {
         if is_dir(path) {
             return self.in_directory(path);
         }
-        let bytes = match file(path) {
-            Ok(Some(bytes)) => bytes,
+        let whole = match file(path) {
+            Ok(Some(whole)) => whole,
             Ok(None) => return Look::Absent("it does not exist".to_owned()),
             Err(error) => return Look::Unusable(error.story()),
         };
-        if let Err(error) = guard(&bytes) {
-            return Look::Refused(error.in_context(&path.display().to_string()));
+        if let Err(error) = guard_whole(path, &whole) {
+            return Look::Refused(error);
         }
-        match NetworkConfigList::parse(&bytes, None) {
-            Ok(list) => Look::found(String::from_utf8_lossy(&bytes).into_owned(), list, file_name(path), None),
+        match NetworkConfigList::parse(&whole.bytes, None) {
+            Ok(list) => Look::found(String::from_utf8_lossy(&whole.bytes).into_owned(), list, file_name(path), None),
             Err(error) => Look::Unusable(error.story()),
         }
     }
@@ -216,12 +222,12 @@ impl<'a> Resolver<'a> {
             }
         }
         match by_name(&self.config.conf_dir, name) {
-            Ok((Some(found), _)) => match guard(&found.bytes) {
+            Ok((Some(found), _)) => match guard_whole(&found.path, &found.whole) {
                 Ok(()) => {
-                    let text = String::from_utf8_lossy(&found.bytes).into_owned();
+                    let text = String::from_utf8_lossy(&found.whole.bytes).into_owned();
                     Look::found(text, found.list, file_name(&found.path), None)
                 }
-                Err(error) => Look::Refused(error.in_context(&found.path.display().to_string())),
+                Err(error) => Look::Refused(error),
             },
             Ok((None, passed_over)) if passed_over.is_empty() => {
                 let places = format!(
@@ -273,6 +279,15 @@ pub(super) fn parsed(bytes: &[u8], default_name: Option<&str>) -> Result<Network
         .map_err(|error| CniError::new(Code::INVALID_CONFIG, error.story()))?;
     guard(bytes)?;
     Ok(list)
+}
+
+/// Refuses a configuration that leads back to us, by the file that does.
+pub(super) fn guard_whole(path: &Path, whole: &Whole) -> Result<(), CniError> {
+    for file in &whole.more {
+        let text = file.plugin.object.to_text();
+        guard(text.as_bytes()).map_err(|error| error.in_context(&file.path.display().to_string()))?;
+    }
+    guard(&whole.bytes).map_err(|error| error.in_context(&path.display().to_string()))
 }
 
 fn not_there(source: &str, why: &str) -> CniError {

@@ -12,7 +12,7 @@ use crate::store::networks::{find as find_manifest, nearest};
 use crate::store::{StoreError, confdir};
 
 use super::annotations::Asked;
-use super::primary::{Resolver, parsed};
+use super::primary::{Resolver, guard_whole, parsed};
 
 /// Where plugins are searched when neither the runtime nor the master config says.
 const DEFAULT_BIN_DIR: &str = "/opt/cni/bin";
@@ -125,10 +125,8 @@ impl Resolver<'_> {
         name: &ObjectName,
     ) -> Result<Option<(String, NetworkConfigList)>, CniError> {
         let context = format!("network \"{namespace}/{name}\"");
-        let found = find_manifest(&self.config.network_dirs, namespace, name).map_err(|error| match error {
-            StoreError::Refused { .. } => CniError::new(Code::INVALID_CONFIG, error.story()).in_context(&context),
-            StoreError::Io { .. } => CniError::from(error).in_context(&context),
-        })?;
+        let found = find_manifest(&self.config.network_dirs, namespace, name)
+            .map_err(|error| unusable(error).in_context(&context))?;
         let Some(found) = found else { return Ok(None) };
         if let Some(resource) = found.nad.resource_name {
             let what =
@@ -146,12 +144,21 @@ impl Resolver<'_> {
     /// The text of the configuration called `name` in `confDir`.
     fn on_disk(&self, name: &ObjectName) -> Result<String, CniError> {
         let dir = &self.config.conf_dir;
-        let (found, passed_over) = by_name(dir, name.as_str())?;
+        let (found, passed_over) = by_name(dir, name.as_str()).map_err(unusable)?;
         let found: confdir::ByName = found.ok_or_else(|| {
             let seen = if passed_over.is_empty() { String::new() } else { format!(" ({})", passed_over.join("; ")) };
             let what = format!("its manifest has no \"config\", and no file in {} has that name{seen}", dir.display());
             CniError::new(Code::INVALID_CONFIG, what)
         })?;
-        Ok(String::from_utf8_lossy(&found.bytes).into_owned())
+        guard_whole(&found.path, &found.whole)?;
+        Ok(String::from_utf8_lossy(&found.whole.bytes).into_owned())
+    }
+}
+
+/// A file that cannot be used, as an error: what it holds is refused, what cannot be read is not there.
+fn unusable(error: StoreError) -> CniError {
+    match error {
+        StoreError::Refused { .. } => CniError::new(Code::INVALID_CONFIG, error.story()),
+        StoreError::Io { .. } => CniError::from(error),
     }
 }

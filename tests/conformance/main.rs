@@ -50,6 +50,7 @@ mod protocol;
 mod recursion;
 mod result;
 mod status;
+mod subdir;
 mod world;
 
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -107,6 +108,7 @@ fn checks() -> Vec<Check> {
         del::checks(),
         check::checks(),
         status::checks(),
+        subdir::checks(),
         delegate::checks(),
         bad_delegate::checks(),
         bad_config::checks(),

@@ -26,5 +26,6 @@ mod real;
 mod records;
 mod routes;
 mod rule;
+mod subdir;
 mod waits;
 mod worst;

@@ -171,3 +171,12 @@ pub fn host_veths() -> Vec<String> {
     let links: Vec<Value> = if text.trim().is_empty() { Vec::new() } else { serde_json::from_str(&text).unwrap() };
     links.iter().filter_map(|link| link["ifname"].as_str().map(str::to_owned)).collect()
 }
+
+/// A kernel setting as it is in a namespace: `net/ipv4/conf/eth0/arp_filter`.
+pub fn sysctl(netns: &Path, key: &str) -> String {
+    let mut nsenter = std::process::Command::new("nsenter");
+    let output = nsenter.arg(format!("--net={}", netns.display())).args(["cat", &format!("/proc/sys/{key}")]).output();
+    let output = output.expect("this test needs the program `nsenter` (Debian package util-linux)");
+    assert!(output.status.success(), "{key}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}

@@ -1,0 +1,88 @@
+//! A34: the plugins beside a list's file, as any meta-plugin built on libcni 1.3 has them.
+
+use crate::world::{Subject, World, list};
+use crate::{Check, Needs, check};
+use serde_json::json;
+
+pub fn checks() -> Vec<Check> {
+    vec![
+        check("A34_plugins_beside_a_list::cluster_network", Needs::Nothing, cluster_network),
+        check("A34_plugins_beside_a_list::default_network", Needs::Nothing, default_network),
+        check("A34_plugins_beside_a_list::network_by_name", Needs::Nothing, network_by_name),
+        check("A34_plugins_beside_a_list::only_inlined", Needs::Nothing, only_inlined),
+        check("A34_plugins_beside_a_list::del_after_the_directory_is_gone", Needs::Nothing, directory_gone),
+    ]
+}
+
+/// Two plugins beside the list `name` in `dir`, the second first.
+fn beside(world: &World, dir: &str, name: &str) {
+    for (file, kind) in [("20-second.conf", "second"), ("10-first.conf", "first")] {
+        world.node.install_plugin(kind);
+        world.node.write(&format!("{dir}/{name}/{file}"), &json!({ "type": kind }).to_string());
+    }
+}
+
+/// ADD and DEL ran exactly these plugins on this interface, DEL backwards.
+fn ran(world: &World, ifname: &str, plugins: &[&str]) {
+    world.add();
+    world.del();
+    for (operation, reverse) in [("ADD", false), ("DEL", true)] {
+        let mut seen: Vec<String> = world
+            .calls_of(operation)
+            .iter()
+            .filter(|call| call.ifname() == ifname)
+            .map(|call| call.kind.clone())
+            .collect();
+        if reverse {
+            seen.reverse();
+        }
+        assert_eq!(seen, plugins, "{operation}");
+    }
+}
+
+fn cluster_network(subject: &Subject) {
+    let world = World::new(subject);
+    beside(&world, "conf", "cluster");
+    ran(&world, "eth0", &["main", "first", "second"]);
+    for call in world.calls_of("ADD") {
+        assert_eq!(call.network(), "cluster", "{}", call.brief());
+        assert_eq!(call.config()["cniVersion"], "1.0.0", "{}", call.brief());
+        assert_eq!(call.prev_result().is_some(), call.kind != "main", "{}", call.brief());
+    }
+}
+
+fn default_network(subject: &Subject) {
+    let world = World::new(subject);
+    world.node.install_plugin("extra-e");
+    let path = world.node.write("confs/a.conflist", &list("everywhere", "extra-e").to_string());
+    beside(&world, "confs", "everywhere");
+    world.node.master(&json!({ "defaultNetworks": [path] }));
+    ran(&world, "net1", &["extra-e", "first", "second"]);
+}
+
+fn network_by_name(subject: &Subject) {
+    let world = World::new(subject);
+    world.extra(&list("net-a", "extra-a"));
+    world.node.nad_text("default", "net-a", "");
+    world.node.write("confs/a.conflist", &list("net-a", "extra-a").to_string());
+    beside(&world, "confs", "net-a");
+    ran(&world, "net1", &["extra-a", "first", "second"]);
+}
+
+fn only_inlined(subject: &Subject) {
+    let world = World::new(subject);
+    let mut primary = list("cluster", "main");
+    primary["loadOnlyInlinedPlugins"] = true.into();
+    world.primary(&primary);
+    beside(&world, "conf", "cluster");
+    ran(&world, "eth0", &["main"]);
+}
+
+fn directory_gone(subject: &Subject) {
+    let world = World::new(subject);
+    beside(&world, "conf", "cluster");
+    world.add();
+    std::fs::remove_dir_all(world.node.conf().join("cluster")).unwrap();
+    world.del();
+    assert_eq!(world.order_of("DEL"), ["eth0 second", "eth0 first", "eth0 main"]);
+}
