@@ -106,7 +106,9 @@ fn human(plan: &Plan) -> String {
             attachment.ifname, attachment.network, attachment.cni_version
         );
         for index in 0..attachment.calls.len() {
-            let Some(process) = process(Operation::Add, &plan.sandbox, attachment, index, None) else { continue };
+            let given = attachment.prev_result.as_ref().filter(|_| index == 0).map(Object::to_raw);
+            let process = process(Operation::Add, &plan.sandbox, attachment, index, given.as_deref());
+            let Some(process) = process else { continue };
             let _ = writeln!(text, "  {}", process.binary.display());
             for (key, value) in &process.env {
                 if let Some(value) = value.as_ref().filter(|value| !value.is_empty()) {

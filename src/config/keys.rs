@@ -3,6 +3,7 @@
 /// Keys with a meaning here.
 const OURS: &[&str] = &[
     "addBudget",
+    "auxiliaryCNIChainName",
     "binDir",
     "capabilities",
     "capabilityCheck",
@@ -41,7 +42,7 @@ const MULTUS: &[(&str, &str)] =
     &[("kubeconfig", "the plugin never talks to the API server"), ("logOptions", "the log is capped at 2 x 10 MB")];
 
 /// Keys of ours that have no effect in this version.
-const NOT_YET: &[&str] = &["auxiliaryCNIChainName", "statusWait"];
+const NOT_YET: &[&str] = &["statusWait"];
 
 /// What to say about keys that nothing reads, one sentence each.
 pub(super) fn unused<'a>(keys: impl Iterator<Item = &'a str>) -> Vec<String> {

@@ -21,6 +21,9 @@ pub const PLUGIN_TYPE: &str = "meta-cni";
 /// What `logLevel` may say: our levels, and Multus' `panic` and `verbose`.
 const LEVELS: &[&str] = &["error", "warn", "warning", "info", "debug", "trace", "panic", "verbose"];
 
+/// The key that names the chain which runs last.
+const AUXILIARY: &str = "auxiliaryCNIChainName";
+
 /// What a runtime says of the attachments that are in use (Section 2, "GC").
 const VALID_ATTACHMENTS: &str = "cni.dev/valid-attachments";
 
@@ -57,6 +60,8 @@ pub struct MasterConfig {
     pub delegates: Vec<Object>,
     /// `defaultNetworks`: networks of every pod outside `systemNamespaces`.
     pub default_networks: Vec<String>,
+    /// `auxiliaryCNIChainName`: the directory beside `clusterNetwork` whose plugins run last for every pod.
+    pub auxiliary_chain: Option<NetworkName>,
     /// `systemNamespaces`, default `kube-system`.
     pub system_namespaces: Vec<String>,
     /// `multusNamespace`, default `kube-system`.
@@ -193,6 +198,7 @@ impl MasterConfig {
             cluster_network,
             delegates,
             default_networks,
+            auxiliary_chain: auxiliary_chain(object)?,
             system_namespaces: object
                 .get("systemNamespaces", "a list of strings")?
                 .unwrap_or_else(|| vec!["kube-system".to_owned()]),
@@ -231,7 +237,8 @@ impl MasterConfig {
 }
 
 impl MasterConfig {
-    /// Refuses a master config that names no primary network. DEL and GC work from records and do without one.
+    /// Refuses a master config that names no primary network, or wants to find something beside one that is no path. DEL and
+    /// GC work from records and do without.
     ///
     /// # Errors
     /// [`ConfigError`] with code 7.
@@ -240,9 +247,21 @@ impl MasterConfig {
             (None, true) => {
                 Err(key("clusterNetwork", "is missing, and so is \"delegates\": there is no primary network"))
             }
+            (place, _)
+                if self.auxiliary_chain.is_some() && !place.as_ref().is_some_and(|place| place.contains('/')) =>
+            {
+                let what = "names a directory beside the file of \"clusterNetwork\", which has to be a path for that";
+                Err(key(AUXILIARY, what))
+            }
             _ => Ok(self),
         }
     }
+}
+
+/// `auxiliaryCNIChainName`: the name of a directory and of a network.
+fn auxiliary_chain(object: &Object) -> Result<Option<NetworkName>, ConfigError> {
+    let name = text(object, AUXILIARY)?.map(NetworkName::new).transpose();
+    name.map_err(|error| key(AUXILIARY, &format!("is refused: {error}")))
 }
 
 /// `clusterNetwork` and `defaultNetworks`: names, or absolute paths.
@@ -344,6 +363,16 @@ mod tests {
                 r#"{"name":"n","clusterNetwork":"x","stateDir":"var"}"#,
                 7,
                 "master config: key \"stateDir\" is not an absolute path",
+            ),
+            (
+                r#"{"name":"n","clusterNetwork":"/x","auxiliaryCNIChainName":"../y"}"#,
+                7,
+                "master config: key \"auxiliaryCNIChainName\" is refused: network name \"../y\" does not start with a letter or digit",
+            ),
+            (
+                r#"{"name":"n","clusterNetwork":"x","auxiliaryCNIChainName":"y"}"#,
+                7,
+                "master config: key \"auxiliaryCNIChainName\" names a directory beside the file of \"clusterNetwork\", which has to be a path for that",
             ),
             (
                 r#"{"name":"n","clusterNetwork":"x","cniVersion":"7.0.0"}"#,

@@ -2,7 +2,7 @@
 
 use serde_json::value::RawValue;
 
-use crate::cni::{CniError, CniVersion, Operation};
+use crate::cni::{CniError, CniVersion, Object, Operation};
 use crate::plan::chain::{Process, process, result_text};
 use crate::plan::outcome::{Cause, Failure};
 use crate::plan::{Attachment, Sandbox};
@@ -14,7 +14,7 @@ use super::Runner;
 /// # Errors
 /// The first failure. What ran before it stands: the caller undoes the whole attachment with [`del`].
 pub fn add(runner: &dyn Runner, sandbox: &Sandbox, attachment: &Attachment) -> Result<Box<RawValue>, Failure> {
-    let mut result: Option<Box<RawValue>> = None;
+    let mut result: Option<Box<RawValue>> = attachment.prev_result.as_ref().map(Object::to_raw);
     for (index, call) in attachment.calls.iter().enumerate() {
         // Whatever the version: that is how libcni hands it on, and plugins that follow another one ask for it.
         let Some(process) = process(Operation::Add, sandbox, attachment, index, result.as_deref()) else { continue };

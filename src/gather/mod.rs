@@ -2,6 +2,7 @@
 //! the executables. The plugin gathers to act, `meta-cni plan` gathers to show; it is the same code.
 
 mod annotations;
+mod auxiliary;
 mod primary;
 mod resolve;
 

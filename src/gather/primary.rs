@@ -263,7 +263,8 @@ impl<'a> Resolver<'a> {
     /// A network as plans take it, with what its profile says.
     pub(super) fn network(&self, display: Option<String>, list: NetworkConfigList, file_name: Option<&str>) -> Network {
         let deadline = self.profiles.of(&list, file_name).map(|profile| profile.deadline).unwrap_or_default();
-        Network { display: display.unwrap_or_else(|| list.name.to_string()), list, deadline: deadline.into() }
+        let display = display.unwrap_or_else(|| list.name.to_string());
+        Network { display, list, deadline: deadline.into(), auxiliary: false }
     }
 }
 

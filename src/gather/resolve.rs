@@ -36,7 +36,8 @@ pub fn binaries<'a>(networks: impl Iterator<Item = &'a NetworkConfigList>, path:
     binaries
 }
 
-/// Every network of a pod in the order of attachment: the primary, those of every pod, those the pod asks for.
+/// Every network of a pod in the order of attachment: the primary, those of every pod, those the pod asks for, the auxiliary
+/// chain.
 ///
 /// # Errors
 /// Code 11 when the primary is not there by `deadline`; 7 for a network that is unknown, refused or not allowed.
@@ -46,17 +47,19 @@ pub fn wanted_networks(resolver: &Resolver<'_>, asked: Asked, deadline: Instant)
         Some(selection) => resolver.selected(selection, asked.namespace.as_ref())?,
         None => Wanted { network: resolver.primary(deadline)?, selection: None },
     }];
-    let Some(namespace) = asked.namespace else { return Ok(wanted) };
-    for network in resolver.of_every_pod(&namespace)? {
-        wanted.push(Wanted { network, selection: None });
-    }
-    for selection in asked.networks {
-        wanted.push(resolver.selected(selection, Some(&namespace))?);
+    if let Some(namespace) = asked.namespace {
+        for network in resolver.of_every_pod(&namespace)? {
+            wanted.push(Wanted { network, selection: None });
+        }
+        for selection in asked.networks {
+            wanted.push(resolver.selected(selection, Some(&namespace))?);
+        }
     }
     if wanted.len() - 1 > MOST_ELEMENTS {
         let msg = format!("{} networks are asked for, {} at most", wanted.len() - 1, MOST_ELEMENTS);
         return Err(CniError::new(Code::INVALID_CONFIG, msg));
     }
+    wanted.extend(resolver.auxiliary()?.map(|network| Wanted { network, selection: None }));
     tracing::debug!(networks = wanted.len(), primary = ?config.cluster_network, "networks found");
     Ok(wanted)
 }
@@ -155,8 +158,8 @@ impl Resolver<'_> {
     }
 }
 
-/// A file that cannot be used, as an error: what it holds is refused, what cannot be read is not there.
-fn unusable(error: StoreError) -> CniError {
+/// A file that cannot be used, as an error: code 7 for what it is or holds, 5 when it cannot be read.
+pub(super) fn unusable(error: StoreError) -> CniError {
     match error {
         StoreError::Refused { .. } => CniError::new(Code::INVALID_CONFIG, error.story()),
         StoreError::Io { .. } => CniError::from(error),

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use crate::cni::{CniArgs, CniError, Code, IfName, NetworkConfigList, Object, PluginType, SearchPath};
+use crate::cni::{CniArgs, CniError, CniVersion, Code, IfName, NetworkConfigList, Object, PluginType, SearchPath};
 use crate::npwg::Selection;
 
 use super::capability::{arguments, merge_args, runtime_config, undeclared};
@@ -23,6 +23,8 @@ pub struct Network {
     pub list: NetworkConfigList,
     /// How long its plugins may run.
     pub deadline: Deadline,
+    /// True for the auxiliary chain: it makes no interface, so its first plugin is given a result to go on with.
+    pub auxiliary: bool,
 }
 
 /// A network and the element of an annotation that asked for it, if one did.
@@ -106,6 +108,7 @@ fn attachment(inputs: &Inputs<'_>, ordinal: usize, wanted: &Wanted, ifname: IfNa
         path: inputs.path.clone(),
         deadline: network.deadline,
         default_route: selection.as_ref().and_then(|selection| selection.default_route.clone()),
+        prev_result: network.auxiliary.then(|| no_result(network.list.cni_version)),
         calls,
     })
 }
@@ -122,6 +125,13 @@ fn one_default_route(attachments: &[Attachment]) -> Result<(), CniError> {
         }
         _ => Ok(()),
     }
+}
+
+/// The result of a plugin that made nothing.
+fn no_result(version: CniVersion) -> Object {
+    let mut result = Object::default();
+    result.set_text("cniVersion", version.as_str());
+    result
 }
 
 /// Refuses what an element asks for and cannot have.

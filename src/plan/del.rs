@@ -65,6 +65,7 @@ impl Foreign {
             path: path.clone(),
             deadline: Deadlines::default().into(),
             default_route: None,
+            prev_result: None,
             calls,
         };
         (attachment, missing)

@@ -118,6 +118,9 @@ pub struct Attachment {
     /// `default-route`: the pod's default routes shall be this attachment's, by these gateways or by its own result's.
     #[serde(rename = "defaultRoute", default, skip_serializing_if = "Option::is_none")]
     pub default_route: Option<Vec<IpAddr>>,
+    /// What its first plugin is given as `prevResult` on ADD: of a chain that makes no interface of its own.
+    #[serde(rename = "prevResult", default, skip_serializing_if = "Option::is_none")]
+    pub prev_result: Option<Object>,
     /// The plugins, in the order of ADD.
     pub calls: Vec<Call>,
 }

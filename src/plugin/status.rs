@@ -31,6 +31,7 @@ pub(super) fn status(context: &Context) -> Result<(), CniError> {
     if let Ok(namespace) = Namespace::new("default") {
         networks.extend(resolver.of_every_pod(&namespace).map_err(not_available)?);
     }
+    networks.extend(resolver.auxiliary().map_err(not_available)?);
     let binaries = binaries(networks.iter().map(|network| &network.list), &context.path);
     let questions = questions(&networks, &binaries, &context.path)?;
     let epoch = context.epoch()?;

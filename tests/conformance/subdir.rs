@@ -10,6 +10,7 @@ pub fn checks() -> Vec<Check> {
         check("A34_plugins_beside_a_list::default_network", Needs::Nothing, default_network),
         check("A34_plugins_beside_a_list::network_by_name", Needs::Nothing, network_by_name),
         check("A34_plugins_beside_a_list::only_inlined", Needs::Nothing, only_inlined),
+        check("A34_auxiliary_chain_runs_last", Needs::Nothing, auxiliary_chain),
         check("A34_plugins_beside_a_list::del_after_the_directory_is_gone", Needs::Nothing, directory_gone),
     ]
 }
@@ -76,6 +77,27 @@ fn only_inlined(subject: &Subject) {
     world.primary(&primary);
     beside(&world, "conf", "cluster");
     ran(&world, "eth0", &["main"]);
+}
+
+/// Multus runs its plugin `passthru` before the others; what counts is that those run, with a result to go on with.
+fn auxiliary_chain(subject: &Subject) {
+    let world = World::with_extras(subject, 1);
+    world.node.install_plugin("passthru");
+    beside(&world, "conf", "aux");
+    world.node.master(&json!({ "auxiliaryCNIChainName": "aux" }));
+    world.add();
+    world.del();
+    let order = |operation: &str| {
+        let mut order = world.order_of(operation);
+        order.retain(|call| !call.ends_with("passthru"));
+        order
+    };
+    assert_eq!(order("ADD"), ["eth0 main", "net1 extra-a", "net2 first", "net2 second"]);
+    assert_eq!(order("DEL"), ["net2 second", "net2 first", "net1 extra-a", "eth0 main"]);
+    for call in world.calls_of("ADD").iter().filter(|call| call.kind == "first") {
+        assert_eq!(call.network(), "aux");
+        assert!(call.prev_result().is_some(), "{}", call.brief());
+    }
 }
 
 fn directory_gone(subject: &Subject) {

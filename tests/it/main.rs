@@ -15,6 +15,7 @@ mod harness;
 mod kernel;
 mod scene;
 
+mod auxchain;
 mod cancel;
 mod cli;
 mod damage;
