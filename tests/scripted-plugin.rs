@@ -121,12 +121,16 @@ fn beside(given: &Given) -> Value {
     std::fs::read(path).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or(Value::Null)
 }
 
-/// Grandchild, wait, block, stderr, stdout, signal, exit code: always in this order.
+/// Device information, grandchild, wait, block, stderr, stdout, signal, exit code: always in this order.
 fn act(given: &Given, step: &Step, log: &record::Log) -> Result<u8, String> {
     let failing = match step.number("fail_first") {
         Some(n) => log.count(given)? <= n,
         None => true,
     };
+    if let Some(text) = step.text("device_info") {
+        let file = given.config["runtimeConfig"]["CNIDeviceInfoFile"].as_str().ok_or("no CNIDeviceInfoFile")?;
+        std::fs::write(file, text).map_err(|e| format!("writing {file}: {e}"))?;
+    }
     if let Some(grandchild) = step.0.get("spawn_grandchild") {
         let pid = spawn_grandchild(grandchild)?;
         log.event(given, "grandchild", pid)?;

@@ -1,13 +1,14 @@
 //! `meta-cni status --container ID`: the attachments of a sandbox, and its network status exactly as the annotation
-//! carries it. From the records alone.
+//! carries it. From the records, and from what plugins told of devices.
 
 use std::fmt::Write as _;
 
 use clap::Args;
 
-use crate::cni::{CniResult, ContainerId};
+use crate::cni::{CniResult, ContainerId, Object};
 use crate::npwg::status::{Entry, annotation, status};
 use crate::plan::record::{Record, State};
+use crate::store::devinfo;
 use crate::store::records::Records;
 
 use super::{Common, Exit, Output, Problem};
@@ -53,15 +54,17 @@ pub(super) fn run(args: &StatusArgs) -> Result<(String, Exit), Problem> {
 fn json(records: &[Record]) -> String {
     let attached: Vec<&Record> = records.iter().filter(|record| record.state == State::Attached).collect();
     let results: Vec<Option<CniResult>> = attached.iter().map(|record| result(record)).collect();
+    let devices: Vec<Option<Object>> =
+        attached.iter().map(|record| record.attachment.device_info.as_deref().and_then(devinfo::told)).collect();
     let entries: Vec<Entry<'_>> = attached
         .iter()
-        .zip(&results)
-        .map(|(record, result)| Entry {
+        .zip(results.iter().zip(&devices))
+        .map(|(record, (result, device))| Entry {
             network: &record.attachment.network,
             ifname: record.attachment.ifname.as_str(),
             result: result.as_ref(),
             is_default: false,
-            device_info: None,
+            device_info: device.as_ref(),
         })
         .collect();
     annotation(&status(&entries))

@@ -17,6 +17,7 @@ const OURS: &[&str] = &[
     "delBudget",
     "delegateProfilesDir",
     "delegates",
+    "deviceInfoDir",
     "globalNamespaces",
     "logFile",
     "logLevel",

@@ -21,6 +21,9 @@ pub const PLUGIN_TYPE: &str = "meta-cni";
 /// What `logLevel` may say: our levels, and Multus' `panic` and `verbose`.
 const LEVELS: &[&str] = &["error", "warn", "warning", "info", "debug", "trace", "panic", "verbose"];
 
+/// Where the standard has files about devices (Device Information Specification 1.1.0).
+const DEVICE_INFO: &str = "/var/run/k8s.cni.cncf.io/devinfo";
+
 /// The key that names the chain which runs last.
 const AUXILIARY: &str = "auxiliaryCNIChainName";
 
@@ -86,6 +89,8 @@ pub struct MasterConfig {
     pub run_dir: PathBuf,
     /// `delegateProfilesDir`.
     pub delegate_profiles_dir: PathBuf,
+    /// `deviceInfoDir`: files about devices, those of plugins in `cni` below it.
+    pub device_info_dir: PathBuf,
     /// `addBudget`: bounds the waits of an ADD.
     pub add_budget: Span,
     /// `delBudget`: bounds a DEL.
@@ -217,6 +222,7 @@ impl MasterConfig {
             run_dir: path(object, "runDir")?.unwrap_or_else(|| "/run/meta-cni".into()),
             delegate_profiles_dir: path(object, "delegateProfilesDir")?
                 .unwrap_or_else(|| "/etc/cni/meta-cni/delegates".into()),
+            device_info_dir: path(object, "deviceInfoDir")?.unwrap_or_else(|| DEVICE_INFO.into()),
             add_budget: span(object, "addBudget", 20)?,
             del_budget: span(object, "delBudget", 50)?,
             capability_check,

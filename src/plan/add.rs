@@ -3,7 +3,7 @@
 //! Every refusal happens here, before the first delegate runs (pain C9): what ADD then does leaves nothing to decide.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::cni::{CniArgs, CniError, CniVersion, Code, IfName, NetworkConfigList, Object, PluginType, SearchPath};
 use crate::npwg::Selection;
@@ -12,7 +12,7 @@ use super::capability::{arguments, merge_args, runtime_config, undeclared};
 use super::ifname::names;
 use super::lint::lint;
 use super::outcome::MissingBinary;
-use super::{Attachment, Call, Deadline, Plan, Role, Sandbox};
+use super::{Attachment, Call, Deadline, Plan, Role, Sandbox, devinfo};
 
 /// A network that was found, and how people know it.
 #[derive(Debug, Clone)]
@@ -52,6 +52,8 @@ pub struct Inputs<'a> {
     pub path: &'a SearchPath,
     /// The runtime's capability arguments.
     pub runtime_config: &'a Object,
+    /// Where files about devices are.
+    pub device_info_dir: &'a Path,
     /// The networks, the primary first.
     pub networks: Vec<Wanted>,
     /// Names of the links in the pod's namespace.
@@ -93,7 +95,12 @@ fn attachment(inputs: &Inputs<'_>, ordinal: usize, wanted: &Wanted, ifname: IfNa
         possible(selection, network, (ordinal == 0).then_some(&inputs.request))?;
     }
     let from_runtime = (ordinal == 0).then_some(inputs.runtime_config);
-    let arguments = arguments(from_runtime, selection.as_ref());
+    let mut arguments = arguments(from_runtime, selection.as_ref());
+    let (display, plugins) = (&network.display, &network.list.plugins);
+    let device_info = devinfo::file(inputs.device_info_dir, plugins, display, &inputs.sandbox.container_id, &ifname);
+    if let Some(file) = &device_info {
+        arguments.set_text(devinfo::CAPABILITY, &file.to_string_lossy());
+    }
     let cni_args = selection.as_ref().and_then(|selection| selection.cni_args.as_ref());
     from_list(network, &ifname, &arguments, cni_args, inputs.binaries).map(|calls| Attachment {
         ordinal,
@@ -109,6 +116,7 @@ fn attachment(inputs: &Inputs<'_>, ordinal: usize, wanted: &Wanted, ifname: IfNa
         deadline: network.deadline,
         default_route: selection.as_ref().and_then(|selection| selection.default_route.clone()),
         prev_result: network.auxiliary.then(|| no_result(network.list.cni_version)),
+        device_info,
         calls,
     })
 }

@@ -40,6 +40,7 @@ fn planned(annotation: &str, taken: &[&str], lacks: &str) -> Result<Plan, CniErr
         path: &SearchPath::parse("/bin"),
         runtime_config: &Object::parse(br#"{"portMappings":[{"hostPort":80}],"future":1.0,"ips":["9.9.9.9/8"]}"#)
             .unwrap(),
+        device_info_dir: "/devinfo".as_ref(),
         networks,
         taken: &taken.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>(),
         binaries: &binaries,

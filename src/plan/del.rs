@@ -66,6 +66,7 @@ impl Foreign {
             deadline: Deadlines::default().into(),
             default_route: None,
             prev_result: None,
+            device_info: None,
             calls,
         };
         (attachment, missing)

@@ -8,6 +8,7 @@ pub mod add;
 pub mod capability;
 pub mod chain;
 pub mod del;
+pub mod devinfo;
 pub mod foreign;
 pub mod gc;
 pub mod ifname;
@@ -121,6 +122,9 @@ pub struct Attachment {
     /// What its first plugin is given as `prevResult` on ADD: of a chain that makes no interface of its own.
     #[serde(rename = "prevResult", default, skip_serializing_if = "Option::is_none")]
     pub prev_result: Option<Object>,
+    /// The file in which its plugins tell of its device, when one of them declares that capability.
+    #[serde(rename = "deviceInfoFile", default, skip_serializing_if = "Option::is_none")]
+    pub device_info: Option<PathBuf>,
     /// The plugins, in the order of ADD.
     pub calls: Vec<Call>,
 }

@@ -10,7 +10,7 @@ use crate::plan::chain::Process;
 use crate::plan::outcome::{Cause, Failure, together};
 use crate::plan::record::{Record, State};
 use crate::store::lock::SandboxLock;
-use crate::store::queue;
+use crate::store::{devinfo, queue, remove};
 
 use super::context::Context;
 use super::routes::restore;
@@ -62,7 +62,8 @@ pub(super) fn attach_all(acting: &Acting<'_>, plan: Plan, netns: NetnsId) -> Res
 fn attach(acting: &Acting<'_>, mut record: Record) -> Result<Record, (Option<Box<Record>>, CniError)> {
     let records = &acting.context.records;
     let context = format!("network {:?} {}", record.attachment.network, record.attachment.ifname);
-    if let Err(error) = records.put(&record) {
+    let ready = record.attachment.device_info.as_deref().map_or(Ok(()), devinfo::prepare);
+    if let Err(error) = ready.and_then(|()| records.put(&record)) {
         return Err((None, CniError::from(error).in_context(&context)));
     }
     match chain::add(acting.host, &record.sandbox, &record.attachment) {
@@ -133,7 +134,8 @@ pub(super) fn delete(acting: &Acting<'_>, record: &Record, deadline: Instant) ->
     chain::del(acting.host, &record.sandbox, &record.attachment, record.result.as_deref(), &bound)
 }
 
-/// What the failures of a DEL mean: nothing when none of them can ever heal (F6); else the DEL is queued, and an error.
+/// What the failures of a DEL mean: nothing when none of them can ever heal (F6), and then nothing is left to tell of the
+/// attachment's device; else the DEL is queued, and an error.
 pub(super) fn judge(acting: &Acting<'_>, record: &Record, failures: Vec<Failure>) -> Result<(), CniError> {
     let (id, ifname) = (&record.sandbox.container_id, &record.attachment.ifname);
     let state_dir = &acting.context.config.state_dir;
@@ -144,7 +146,13 @@ pub(super) fn judge(acting: &Acting<'_>, record: &Record, failures: Vec<Failure>
     }
     let errors = healing.iter().map(|failure| failure.error(&record.attachment, Operation::Del)).collect();
     match together(errors) {
-        None => queue::done(state_dir, id, ifname).map_err(CniError::from),
+        None => {
+            // A file that stays stands for nothing, and no ADD goes on beside one: that is no reason to keep a pod.
+            if let Err(error) = record.attachment.device_info.as_deref().map_or(Ok(()), remove) {
+                tracing::warn!(error = error.story(), "what plugins told of the device stays behind");
+            }
+            queue::done(state_dir, id, ifname).map_err(CniError::from)
+        }
         Some(error) => {
             if let Err(full) = queue::push(state_dir, id, ifname, &error.msg, &acting.epoch) {
                 tracing::error!(error = full.story(), "the DEL could not be queued; its record stays");

@@ -70,6 +70,7 @@ fn locked(
         args: &context.args,
         path: &context.path,
         runtime_config: &config.runtime_config,
+        device_info_dir: &config.device_info_dir,
         networks,
         taken: &taken,
         binaries: &binaries,

@@ -7,6 +7,7 @@
 
 pub mod atomic;
 pub mod confdir;
+pub mod devinfo;
 pub mod epoch;
 pub mod foreign;
 pub mod lock;

@@ -84,6 +84,7 @@ impl Node {
             "stateDir": at("state"),
             "runDir": at("run"),
             "delegateProfilesDir": at("delegates"),
+            "deviceInfoDir": at("devinfo"),
             "logFile": at("log"),
             "addBudget": "2s",
             "delBudget": "5s",

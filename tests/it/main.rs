@@ -19,6 +19,7 @@ mod auxchain;
 mod cancel;
 mod cli;
 mod damage;
+mod devinfo;
 mod disk;
 mod foreign;
 mod leaks;
