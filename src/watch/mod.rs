@@ -4,11 +4,13 @@
 //! until there is an answer or the time is up. Lost, merged or false events cannot matter. No meaning of what is watched.
 #![expect(clippy::disallowed_methods, reason = "the edge that owns waiting: the clock")]
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
+use notify::event::AccessKind;
+use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 
 /// How often the question is asked where events cannot be had: no inotify instance is left, or a directory is missing.
 const POLL: Duration = Duration::from_millis(250);
@@ -19,18 +21,17 @@ const TICK: Duration = Duration::from_secs(1);
 /// Asks `question` until it answers, at the latest at `deadline`, whenever something in the directories of `paths` changes.
 pub fn until<T>(paths: &[PathBuf], deadline: Instant, mut question: impl FnMut() -> Option<T>) -> Option<T> {
     let (sender, events) = channel();
-    let watcher = notify::recommended_watcher(move |_| {
-        // The other end is gone only when the wait is over.
-        let _ = sender.send(());
-    });
-    let (_watcher, interval) = match watcher {
-        Ok(watcher) => watch_all(watcher, paths),
-        Err(error) => {
-            tracing::warn!(%error, "no inotify, so files are polled");
-            (None, POLL)
+    let watcher = notify::recommended_watcher(move |event| {
+        if !is_a_look(&event) {
+            // The other end is gone only when the wait is over.
+            let _ = sender.send(());
         }
-    };
+    });
+    let mut watcher = watcher.inspect_err(|error| tracing::warn!(%error, "no inotify, so files are polled")).ok();
+    let mut watched = BTreeSet::new();
     loop {
+        // Each time: a directory may have come since.
+        let interval = watcher.as_mut().map_or(POLL, |watcher| watch_all(watcher, paths, &mut watched));
         if let Some(answer) = question() {
             return Some(answer);
         }
@@ -47,17 +48,28 @@ pub fn until<T>(paths: &[PathBuf], deadline: Instant, mut question: impl FnMut()
     }
 }
 
-/// The watcher with every path's directory under watch, and how often to ask without an event.
-fn watch_all(mut watcher: RecommendedWatcher, paths: &[PathBuf]) -> (Option<RecommendedWatcher>, Duration) {
+/// True if somebody opened something: the question itself does, and would be asked again without end.
+fn is_a_look(event: &notify::Result<Event>) -> bool {
+    matches!(event, Ok(Event { kind: EventKind::Access(AccessKind::Open(_)), .. }))
+}
+
+/// Puts every path's directory under watch that is not in `watched` yet; gives how often to ask without an event.
+fn watch_all(watcher: &mut RecommendedWatcher, paths: &[PathBuf], watched: &mut BTreeSet<PathBuf>) -> Duration {
     let mut interval = TICK;
     for path in paths {
         let dir = if path.is_dir() { path.as_path() } else { path.parent().unwrap_or(Path::new("/")) };
-        if let Err(error) = watcher.watch(dir, RecursiveMode::NonRecursive) {
-            tracing::debug!(%error, dir = %dir.display(), "cannot be watched, so it is polled");
-            interval = POLL;
+        if watched.contains(dir) {
+            continue;
+        }
+        match watcher.watch(dir, RecursiveMode::NonRecursive) {
+            Ok(()) => drop(watched.insert(dir.to_owned())),
+            Err(error) => {
+                tracing::debug!(%error, dir = %dir.display(), "cannot be watched, so it is polled");
+                interval = POLL;
+            }
         }
     }
-    (Some(watcher), interval)
+    interval
 }
 
 #[cfg(test)]
@@ -80,6 +92,43 @@ mod tests {
         assert!(seen.is_some());
         assert!(start.elapsed() < Duration::from_millis(900), "by event, not by tick: {:?}", start.elapsed());
         writer.join().unwrap();
+    }
+
+    #[test]
+    fn a_file_in_a_directory_that_came_later_is_seen_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = dir.path().join("later");
+        let writer = std::thread::spawn({
+            let place = place.clone();
+            move || {
+                std::thread::sleep(Duration::from_millis(100));
+                std::fs::create_dir(&place).unwrap();
+                std::thread::sleep(Duration::from_millis(100));
+                std::fs::write(place.join("x"), "").unwrap();
+            }
+        });
+        let start = Instant::now();
+        let question = || place.join("x").exists().then_some(());
+        assert!(until(std::slice::from_ref(&place), start + Duration::from_secs(10), question).is_some());
+        assert!(start.elapsed() < Duration::from_millis(900), "by event, not by tick: {:?}", start.elapsed());
+        writer.join().unwrap();
+    }
+
+    #[test]
+    fn a_question_that_reads_what_is_watched_is_no_event() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x");
+        std::fs::write(&path, "").unwrap();
+        let mut asked = 0;
+        let deadline = Instant::now() + Duration::from_millis(500);
+        let answer = until(std::slice::from_ref(&path), deadline, || {
+            asked += 1;
+            let _ = (std::fs::read(&path), std::fs::read_dir(dir.path()).unwrap().count());
+            None::<()>
+        });
+        assert!(answer.is_none());
+        // At the start and at the end.
+        assert!(asked <= 3, "asked {asked} times");
     }
 
     #[test]
