@@ -55,7 +55,7 @@ fn check_result(result: &CniResult) {
             Err(error) => panic!("we refuse what we wrote: {}: {text}", error.msg),
         }
     }
-    let entry = Entry { network: "ns/a", ifname: "net1", result: Some(result), is_default: false, device_info: None };
+    let entry = Entry { network: "ns/a", ifname: "net1", result: Some(result), seen: None, device_info: None };
     let statuses = status(&[entry, entry]);
     assert_eq!(statuses.iter().filter(|status| status.default).count(), 1);
     assert!(serde_json::from_str::<serde_json::Value>(&annotation(&statuses)).is_ok());

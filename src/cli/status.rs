@@ -1,12 +1,14 @@
 //! `meta-cni status --container ID`: the attachments of a sandbox, and its network status exactly as the annotation
-//! carries it. From the records, and from what plugins told of devices.
+//! carries it. From the records, from what plugins told of devices, and from the pod's namespace while that is there.
 
 use std::fmt::Write as _;
 
 use clap::Args;
 
 use crate::cni::{CniResult, ContainerId, Object};
-use crate::npwg::status::{Entry, annotation, status};
+use crate::kernel::Seen;
+use crate::netns;
+use crate::npwg::status::{Entry, NetworkStatus, annotation, status};
 use crate::plan::record::{Record, State};
 use crate::store::devinfo;
 use crate::store::records::Records;
@@ -39,7 +41,7 @@ pub(super) fn run(args: &StatusArgs) -> Result<(String, Exit), Problem> {
     records.sort_by(|a, b| (&a.request, a.attachment.ordinal).cmp(&(&b.request, b.attachment.ordinal)));
     let whole = found.damaged.is_empty() && records.iter().all(|record| record.state == State::Attached);
     let text = match args.output {
-        Output::Json => json(&records) + "\n",
+        Output::Json => annotation(&told(&records).into_iter().map(|(_, status)| status).collect::<Vec<_>>()) + "\n",
         Output::Human => {
             let mut text = human(&records);
             for (path, why) in &found.damaged {
@@ -51,11 +53,13 @@ pub(super) fn run(args: &StatusArgs) -> Result<(String, Exit), Problem> {
     Ok((text, if whole { Exit::Clean } else { Exit::Findings }))
 }
 
-fn json(records: &[Record]) -> String {
+/// The attached records and the status of each.
+fn told(records: &[Record]) -> Vec<(&Record, NetworkStatus)> {
     let attached: Vec<&Record> = records.iter().filter(|record| record.state == State::Attached).collect();
     let results: Vec<Option<CniResult>> = attached.iter().map(|record| result(record)).collect();
     let devices: Vec<Option<Object>> =
         attached.iter().map(|record| record.attachment.device_info.as_deref().and_then(devinfo::told)).collect();
+    let seen = attached.first().and_then(|record| seen(record));
     let entries: Vec<Entry<'_>> = attached
         .iter()
         .zip(results.iter().zip(&devices))
@@ -63,11 +67,21 @@ fn json(records: &[Record]) -> String {
             network: &record.attachment.network,
             ifname: record.attachment.ifname.as_str(),
             result: result.as_ref(),
-            is_default: false,
+            seen: seen.as_ref(),
             device_info: device.as_ref(),
         })
         .collect();
-    annotation(&status(&entries))
+    let statuses = status(&entries);
+    attached.into_iter().zip(statuses).collect()
+}
+
+/// The pod's namespace, if it is still the one of the ADD and can be read. Nothing is wrong with a pod that is gone.
+fn seen(record: &Record) -> Option<Seen> {
+    let namespace = netns::open(&record.sandbox.netns).ok()?;
+    if record.netns? != namespace.identity() {
+        return None;
+    }
+    namespace.seen().ok()
 }
 
 fn human(records: &[Record]) -> String {
@@ -77,9 +91,11 @@ fn human(records: &[Record]) -> String {
         let netns = record.sandbox.netns.display();
         let _ = writeln!(text, "sandbox {}{}, netns {netns}", record.sandbox.container_id, pod.unwrap_or_default());
     }
+    let told = told(records);
     for record in records {
         let attachment = &record.attachment;
-        let ips: Vec<String> = result(record).unwrap_or_default().ips.into_iter().map(|ip| ip.address).collect();
+        let status = told.iter().find(|(one, _)| std::ptr::eq(*one, record)).map(|(_, status)| status);
+        let ips = status.map(|status| status.ips.join(" ")).unwrap_or_default();
         let plugins: Vec<&str> = attachment.calls.iter().map(|call| call.plugin.as_str()).collect();
         let state = format!("{:?}", record.state).to_lowercase();
         let _ = writeln!(
@@ -89,7 +105,7 @@ fn human(records: &[Record]) -> String {
             state,
             attachment.network,
             plugins.join(", "),
-            ips.join(" ")
+            ips
         );
     }
     text

@@ -4,6 +4,7 @@
 #![deny(missing_docs)]
 
 mod message;
+mod seen;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -11,6 +12,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 pub use message::Message;
+pub use seen::{Interfaces, Seen};
 
 /// What tells one namespace from all others that exist at the same time: device and inode number of its file. The
 /// kernel gives an inode number again once its namespace is gone, so an identity means "still that one" only together

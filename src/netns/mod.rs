@@ -23,7 +23,7 @@ use nix::sched::{CloneFlags, setns};
 use nix::sys::stat::{Mode, fstat};
 use nix::sys::statfs::fstatfs;
 
-use crate::kernel::{Address, Entry, Link, NetnsId, Route};
+use crate::kernel::{Address, Entry, Interfaces, Link, NetnsId, Route, Seen};
 
 use dump::{Fault, Request};
 
@@ -177,6 +177,22 @@ impl Netns {
         let mut routes = self.routes()?;
         routes.retain(|route| route.destination.is_none() && route.table == Route::MAIN);
         Ok(routes)
+    }
+
+    /// Every link and every address, looked at once.
+    ///
+    /// # Errors
+    /// As [`Netns::links`].
+    pub fn interfaces(&self) -> Result<Interfaces, NetnsError> {
+        Ok(Interfaces { links: self.links()?, addresses: self.addresses()? })
+    }
+
+    /// Interfaces and routes, looked at once.
+    ///
+    /// # Errors
+    /// As [`Netns::links`].
+    pub fn seen(&self) -> Result<Seen, NetnsError> {
+        Ok(Seen { interfaces: self.interfaces()?, routes: self.routes()? })
     }
 
     fn list<T>(

@@ -29,5 +29,6 @@ mod records;
 mod routes;
 mod rule;
 mod subdir;
+mod truth;
 mod waits;
 mod worst;
