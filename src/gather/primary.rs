@@ -16,6 +16,8 @@ use crate::store::profiles::profiles;
 use crate::store::{exists, is_dir};
 use crate::watch;
 
+use super::resolve::Manifest;
+
 /// How long a file that cannot be used is looked at again before the last good one is taken: a writer may be at it.
 const TORN: Duration = Duration::from_millis(50);
 
@@ -42,6 +44,7 @@ struct Found {
     list: NetworkConfigList,
     file_name: Option<String>,
     display: Option<String>,
+    announce: bool,
 }
 
 impl<'a> Resolver<'a> {
@@ -156,7 +159,7 @@ impl<'a> Resolver<'a> {
     fn inline(&self) -> Look {
         let Some(object) = self.config.delegates.first() else { return Look::Absent("no delegates".to_owned()) };
         match parsed(object.to_text().as_bytes(), None) {
-            Ok(list) => Look::found(object.to_text(), list, None, None),
+            Ok(list) => Look::found(object.to_text(), list, None),
             Err(error) => Look::Refused(error.in_context("master config: \"delegates\"")),
         }
     }
@@ -174,7 +177,7 @@ impl<'a> Resolver<'a> {
             return Look::Refused(error);
         }
         match NetworkConfigList::parse(&whole.bytes, None) {
-            Ok(list) => Look::found(String::from_utf8_lossy(&whole.bytes).into_owned(), list, file_name(path), None),
+            Ok(list) => Look::found(String::from_utf8_lossy(&whole.bytes).into_owned(), list, file_name(path)),
             Err(error) => Look::Unusable(error.story()),
         }
     }
@@ -197,7 +200,7 @@ impl<'a> Resolver<'a> {
             Some(Primary { file_name, bytes, list }) if !torn => {
                 let text = String::from_utf8_lossy(&bytes).into_owned();
                 tracing::debug!(file = file_name, others = verdicts.join("; "), "primary chosen");
-                Look::found(text, list, Some(file_name), None)
+                Look::found(text, list, Some(file_name))
             }
             _ if torn || !choice.unusable.is_empty() => Look::Unusable(verdicts.join("; ")),
             _ if verdicts.is_empty() => Look::Absent("the directory holds no configuration".to_owned()),
@@ -216,7 +219,10 @@ impl<'a> Resolver<'a> {
         // A name that no object can have may still be that of a configuration.
         if let Ok(object) = ObjectName::new(name) {
             match self.manifest(&namespace, &object) {
-                Ok(Some((text, list))) => return Look::found(text, list, None, Some(format!("{namespace}/{object}"))),
+                Ok(Some(Manifest { text, list, announce })) => {
+                    let display = Some(format!("{namespace}/{object}"));
+                    return Look::Found(Box::new(Found { text, list, file_name: None, display, announce }));
+                }
                 Ok(None) => {}
                 Err(error) => return Look::Refused(error),
             }
@@ -225,7 +231,7 @@ impl<'a> Resolver<'a> {
             Ok((Some(found), _)) => match guard_whole(&found.path, &found.whole) {
                 Ok(()) => {
                     let text = String::from_utf8_lossy(&found.whole.bytes).into_owned();
-                    Look::found(text, found.list, file_name(&found.path), None)
+                    Look::found(text, found.list, file_name(&found.path))
                 }
                 Err(error) => Look::Refused(error),
             },
@@ -244,6 +250,7 @@ impl<'a> Resolver<'a> {
 
     fn taken(&self, source: &str, found: Found) -> Network {
         let network = self.network(found.display, found.list, found.file_name.as_deref());
+        let network = Network { announce: found.announce, ..network };
         if self.keeps && self.config.cluster_network.is_some() {
             let good = LastGood { source: source.to_owned(), file: found.file_name, config: found.text };
             if let Err(error) = keep(&self.config.state_dir, &good) {
@@ -264,13 +271,13 @@ impl<'a> Resolver<'a> {
     pub(super) fn network(&self, display: Option<String>, list: NetworkConfigList, file_name: Option<&str>) -> Network {
         let deadline = self.profiles.of(&list, file_name).map(|profile| profile.deadline).unwrap_or_default();
         let display = display.unwrap_or_else(|| list.name.to_string());
-        Network { display, list, deadline: deadline.into(), auxiliary: false }
+        Network { display, list, deadline: deadline.into(), auxiliary: false, announce: true }
     }
 }
 
 impl Look {
-    fn found(text: String, list: NetworkConfigList, file_name: Option<String>, display: Option<String>) -> Self {
-        Self::Found(Box::new(Found { text, list, file_name, display }))
+    fn found(text: String, list: NetworkConfigList, file_name: Option<String>) -> Self {
+        Self::Found(Box::new(Found { text, list, file_name, display: None, announce: true }))
     }
 }
 

@@ -64,6 +64,16 @@ pub fn wanted_networks(resolver: &Resolver<'_>, asked: Asked, deadline: Instant)
     Ok(wanted)
 }
 
+/// What a manifest comes to.
+pub(super) struct Manifest {
+    /// Its configuration, as it stands.
+    pub text: String,
+    /// The same, read.
+    pub list: NetworkConfigList,
+    /// Whether addresses are announced.
+    pub announce: bool,
+}
+
 impl Resolver<'_> {
     /// The networks that every pod gets: the inline delegates after the first, or `defaultNetworks` outside
     /// `systemNamespaces`.
@@ -104,8 +114,9 @@ impl Resolver<'_> {
             return Err(refused(format!("a pod of namespace {pod:?} may not use it: \"namespaceIsolation\" is on")));
         }
         match self.manifest(&selection.namespace, &selection.name)? {
-            Some((_, list)) => {
-                Ok(Wanted { network: self.network(Some(display), list, None), selection: Some(selection) })
+            Some(Manifest { list, announce, .. }) => {
+                let network = Network { announce, ..self.network(Some(display), list, None) };
+                Ok(Wanted { network, selection: Some(selection) })
             }
             None => {
                 let like = nearest(&self.config.network_dirs, &selection.namespace, &selection.name);
@@ -122,11 +133,7 @@ impl Resolver<'_> {
     }
 
     /// The configuration of the manifest `namespace/name`, inline or on disk by name (B3, B34), if there is one.
-    pub(super) fn manifest(
-        &self,
-        namespace: &Namespace,
-        name: &ObjectName,
-    ) -> Result<Option<(String, NetworkConfigList)>, CniError> {
+    pub(super) fn manifest(&self, namespace: &Namespace, name: &ObjectName) -> Result<Option<Manifest>, CniError> {
         let context = format!("network \"{namespace}/{name}\"");
         let found = find_manifest(&self.config.network_dirs, namespace, name)
             .map_err(|error| unusable(error).in_context(&context))?;
@@ -141,7 +148,7 @@ impl Resolver<'_> {
             None => self.on_disk(name).map_err(|error| error.in_context(&context))?,
         };
         let list = parsed(text.as_bytes(), Some(name.as_str())).map_err(|error| error.in_context(&context))?;
-        Ok(Some((text, list)))
+        Ok(Some(Manifest { text, list, announce: found.nad.announce }))
     }
 
     /// The text of the configuration called `name` in `confDir`.

@@ -3,6 +3,7 @@
 //! No I/O: `netns` reads and writes these. Words and numbers are rtnetlink(7)'s.
 #![deny(missing_docs)]
 
+mod announcement;
 mod message;
 mod seen;
 
@@ -11,6 +12,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+pub use announcement::Announcement;
 pub use message::Message;
 pub use seen::{Interfaces, Seen};
 
@@ -38,6 +40,8 @@ pub struct Link {
     pub mtu: u32,
     /// Set up by an administrator (IFF_UP); says nothing about a carrier.
     pub up: bool,
+    /// Neighbours on it are looked for, by ARP and neighbour discovery: not so on loopback, point-to-point and NOARP links.
+    pub resolves: bool,
     /// What made it: `veth`, `bridge`, `macvlan`, `tun`; `None` for loopback and hardware.
     pub kind: Option<String>,
 }

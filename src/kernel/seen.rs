@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{Address, Family, Link, Route, Scope};
+use super::{Address, Family, Link, Prefix, Route, Scope, masked};
 
 /// The links of a namespace and what addresses they have, in the kernel's order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -44,6 +44,12 @@ impl Address {
             IpAddr::V6(v6) => v6.is_unicast_link_local() || v6.is_loopback(),
         };
         by_range || matches!(self.scope, Scope::Link | Scope::Host)
+    }
+
+    /// The subnet of the address.
+    #[must_use]
+    pub fn network(&self) -> Prefix {
+        Prefix { address: masked(self.address, self.prefix), length: self.prefix }
     }
 }
 

@@ -96,10 +96,15 @@ impl Netns {
     fn change(&self, kind: u16, message: &Message, what: &str) -> Result<(), NetnsError> {
         let adds = matches!(kind, RTM_NEWROUTE | RTM_NEWRULE);
         let flags = if adds { NLM_F_CREATE | NLM_F_EXCL } else { 0 };
+        self.tell(kind, flags, message.as_bytes(), what)
+    }
+
+    /// Says one thing to the kernel and waits for its word that it was done.
+    pub(super) fn tell(&self, kind: u16, flags: u16, body: &[u8], what: &str) -> Result<(), NetnsError> {
         let kept = self.socket.borrow_mut().take();
         let socket = kept.map_or_else(|| self.connect(), Ok)?;
         self.sequence.set(self.sequence.get().wrapping_add(1));
-        let request = Request::change(kind, flags, message.as_bytes());
+        let request = Request::change(kind, flags, body);
         let failed = |source| NetnsError::Change { path: self.path.clone(), what: what.to_owned(), source };
         match dump::run(&socket, &request, self.sequence.get(), |_| Ok(())) {
             Ok(()) => {

@@ -49,7 +49,7 @@ pub enum NetnsError {
     List {
         /// The namespace's path.
         path: PathBuf,
-        /// `links`, `addresses` or `routes`.
+        /// `links`, `addresses`, `routes` or `neighbours`.
         what: &'static str,
         /// What the kernel said; `TimedOut` when it said nothing.
         source: io::Error,
@@ -59,7 +59,7 @@ pub enum NetnsError {
     Malformed {
         /// The namespace's path.
         path: PathBuf,
-        /// `links`, `addresses` or `routes`.
+        /// `links`, `addresses`, `routes` or `neighbours`.
         what: &'static str,
         /// Where the bytes made no sense.
         source: DecodeError,
@@ -79,7 +79,7 @@ pub enum NetnsError {
     Unsettled {
         /// The namespace's path.
         path: PathBuf,
-        /// `links`, `addresses` or `routes`.
+        /// `links`, `addresses`, `routes` or `neighbours`.
         what: &'static str,
     },
 }

@@ -1,9 +1,11 @@
 //! A pod's network namespace seen from the host: which one it is, and what is in it.
 //!
 //! Owns: the identity of a namespace (device and inode of its file), and reading links, addresses and routes, and changing
-//! routes, through a netlink socket opened inside. Never leaves the calling thread in another namespace, decides nothing
-//! about what is changed, never spawns a process. CNI specification: `CNI_NETNS`, and error 8 for a namespace that cannot be used.
+//! routes, through a netlink socket opened inside; telling a pod's neighbours of its addresses. Never leaves the calling thread
+//! in another namespace, decides nothing about what is changed, never spawns a process. CNI specification: `CNI_NETNS`, and
+//! error 8 for a namespace that cannot be used.
 
+mod announce;
 mod change;
 mod dump;
 mod error;

@@ -71,7 +71,8 @@ fn hardware_address(value: &[u8]) -> Option<String> {
 pub(super) fn link(body: &[u8], links: &mut Vec<Link>) -> Result<(), DecodeError> {
     let header = LinkHeader::parse(body)?;
     let up = header.flags.contains(LinkFlags::Up);
-    let mut link = Link { index: header.index, name: String::new(), mac: None, mtu: 0, up, kind: None };
+    let resolves = !header.flags.intersects(LinkFlags::Noarp | LinkFlags::Loopback | LinkFlags::Pointopoint);
+    let mut link = Link { index: header.index, name: String::new(), mac: None, mtu: 0, up, resolves, kind: None };
     for attribute in attributes(after(body, LINK_HEADER_LEN)?) {
         match attribute? {
             (IFLA_IFNAME, value) => link.name = text(value),

@@ -48,7 +48,7 @@ fn check<T: PartialEq + std::fmt::Debug>(
 }
 
 fn a_link() -> Link {
-    Link { index: 7, name: "net1".into(), mac: None, mtu: 0, up: false, kind: None }
+    Link { index: 7, name: "net1".into(), mac: None, mtu: 0, up: false, resolves: true, kind: None }
 }
 
 #[test]

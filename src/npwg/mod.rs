@@ -33,5 +33,9 @@ pub const DEFAULT_NETWORK_ANNOTATION: &str = "v1.multus-cni.io/default-network";
 /// Pod annotation that network status is written to (section 5).
 pub const NETWORK_STATUS_ANNOTATION: &str = "k8s.v1.cni.cncf.io/network-status";
 
+/// NetworkAttachmentDefinition annotation that says whether addresses of attachments are announced to their neighbours,
+/// `"true"` (the default) or `"false"`. Our own.
+pub const ANNOUNCE_ANNOTATION: &str = "meta-cni.io/announce";
+
 /// NetworkAttachmentDefinition annotation that names the device resource a network draws from.
 pub const RESOURCE_NAME_ANNOTATION: &str = "k8s.v1.cni.cncf.io/resourceName";

@@ -3,10 +3,10 @@
 //!
 //! What `spec.config` says is not looked at here: it stays the text that it is, so that plugins get its bytes.
 
-use super::RESOURCE_NAME_ANNOTATION;
 use super::error::cut;
 use super::manifest::{Manifest, ManifestError};
 use super::names::{Namespace, ObjectName};
+use super::{ANNOUNCE_ANNOTATION, RESOURCE_NAME_ANNOTATION};
 use crate::cni::names::NameError;
 
 pub use super::manifest::Format;
@@ -28,6 +28,8 @@ pub struct Nad {
     pub config: Option<String>,
     /// Device resource that attachments draw from, `k8s.v1.cni.cncf.io/resourceName`.
     pub resource_name: Option<String>,
+    /// False when the addresses of attachments shall not be announced, `meta-cni.io/announce`.
+    pub announce: bool,
 }
 
 impl Nad {
@@ -41,9 +43,18 @@ impl Nad {
         let resource_name =
             manifest.annotation(RESOURCE_NAME_ANNOTATION)?.map(str::trim).filter(|name| !name.is_empty());
         let resource_name = resource_name.map(resource).transpose()?;
+        let announce = manifest.annotation(ANNOUNCE_ANNOTATION)?.map_or(Ok(true), announce)?;
         let name = manifest.name.ok_or(ManifestError::Missing { key: "metadata.name" })?;
-        Ok(Self { namespace: manifest.namespace, name, config, resource_name })
+        Ok(Self { namespace: manifest.namespace, name, config, resource_name, announce })
     }
+}
+
+fn announce(text: &str) -> Result<bool, ManifestError> {
+    let rule = "is neither \"true\" nor \"false\"";
+    text.parse().map_err(|_| {
+        let error = NameError { what: "value", text: cut(text), rule };
+        ManifestError::Name { key: ANNOUNCE_ANNOTATION, error }
+    })
 }
 
 /// Longest name of a device resource: a domain, a slash and a label.
@@ -89,7 +100,8 @@ mod tests {
 
     #[test]
     fn b34_without_config() {
-        let expected = r#"Nad { namespace: None, name: ObjectName("a"), config: None, resource_name: None }"#;
+        let expected =
+            r#"Nad { namespace: None, name: ObjectName("a"), config: None, resource_name: None, announce: true }"#;
         for rest in ["", "spec:\n", "spec: {}\n", "spec: {config: ''}\n", "spec: {config: }\n", "spec: {config: ' '}\n"]
         {
             check(&format!("metadata: {{name: a}}\n{rest}"), expected);
@@ -111,6 +123,7 @@ metadata:
   generation: 12345678901234567890123
   annotations:
     k8s.v1.cni.cncf.io/resourceName: example.com/sriov_a
+    meta-cni.io/announce: "false"
   managedFields:
   - manager: kubectl
 spec:
@@ -118,13 +131,14 @@ spec:
 "#;
         let json = r#"{"apiVersion":"k8s.cni.cncf.io/v1","kind":"NetworkAttachmentDefinition","metadata":{"name":"sriov.a",
             "namespace":"net-ns","generation":12345678901234567890123,"annotations":
-            {"k8s.v1.cni.cncf.io/resourceName":"example.com/sriov_a"},"managedFields":[{"manager":"kubectl"}]},
+            {"k8s.v1.cni.cncf.io/resourceName":"example.com/sriov_a","meta-cni.io/announce":"false"},"managedFields":[{"manager":"kubectl"}]},
             "spec":{"config":"{ \"cniVersion\": \"1.0.0\", \"type\": \"sriov\" }"}}"#;
         let nad = Nad {
             namespace: Some(Namespace::new("net-ns").unwrap()),
             name: ObjectName::new("sriov.a").unwrap(),
             config: Some(r#"{ "cniVersion": "1.0.0", "type": "sriov" }"#.to_owned()),
             resource_name: Some("example.com/sriov_a".to_owned()),
+            announce: false,
         };
         assert_eq!(Nad::parse(yaml.as_bytes(), Format::Yaml).unwrap(), nad);
         assert_eq!(Nad::parse(json.as_bytes(), Format::Json).unwrap(), nad);
@@ -185,6 +199,14 @@ spec:
         check(
             "metadata: {name: a, annotations: {k8s.v1.cni.cncf.io/resourceName: 'a b'}}",
             "key \"k8s.v1.cni.cncf.io/resourceName\": device resource \"a b\" has a character other than letters, digits, \"-\", \".\", \"_\" and \"/\"",
+        );
+        check(
+            "metadata: {name: a, annotations: {meta-cni.io/announce: 'no'}}",
+            "key \"meta-cni.io/announce\": value \"no\" is neither \"true\" nor \"false\"",
+        );
+        check(
+            "metadata: {name: a, annotations: {meta-cni.io/announce: false}}",
+            "key \"meta-cni.io/announce\" is a boolean, not a string",
         );
         check("metadata: {name: a}\nspec: {config: {type: bridge}}", "key \"spec.config\" is an object, not a string");
         check("metadata: {name: a}\nspec: [1]", "key \"spec\" is a list, not an object");

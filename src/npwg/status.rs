@@ -284,6 +284,7 @@ mod tests {
             mac: (!mac.is_empty()).then(|| (*mac).to_owned()),
             mtu: *mtu,
             up: true,
+            resolves: true,
             kind: None,
         };
         let address = |(index, text): &(u32, &str)| Address {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::cni::{CniArgs, CniError, CniVersion, Code, IfName, NetworkConfigList, Object, PluginType, SearchPath};
 use crate::npwg::Selection;
 
+use super::announce::ours;
 use super::capability::{arguments, merge_args, runtime_config, undeclared};
 use super::ifname::names;
 use super::lint::lint;
@@ -25,6 +26,8 @@ pub struct Network {
     pub deadline: Deadline,
     /// True for the auxiliary chain: it makes no interface, so its first plugin is given a result to go on with.
     pub auxiliary: bool,
+    /// False when its manifest says that its addresses shall not be announced.
+    pub announce: bool,
 }
 
 /// A network and the element of an annotation that asked for it, if one did.
@@ -102,9 +105,10 @@ fn attachment(inputs: &Inputs<'_>, ordinal: usize, wanted: &Wanted, ifname: IfNa
         arguments.set_text(devinfo::CAPABILITY, &file.to_string_lossy());
     }
     let cni_args = selection.as_ref().and_then(|selection| selection.cni_args.as_ref());
+    let role = if ordinal == 0 { Role::Primary } else { Role::Additional };
     from_list(network, &ifname, &arguments, cni_args, inputs.binaries).map(|calls| Attachment {
         ordinal,
-        role: if ordinal == 0 { Role::Primary } else { Role::Additional },
+        role,
         network: network.display.clone(),
         name: network.list.name.clone(),
         cni_version: network.list.cni_version,
@@ -117,6 +121,7 @@ fn attachment(inputs: &Inputs<'_>, ordinal: usize, wanted: &Wanted, ifname: IfNa
         default_route: selection.as_ref().and_then(|selection| selection.default_route.clone()),
         prev_result: network.auxiliary.then(|| no_result(network.list.cni_version)),
         device_info,
+        announce: ours(role, network.announce, calls.first().map(|call| &call.plugin)),
         calls,
     })
 }

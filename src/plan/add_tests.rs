@@ -13,7 +13,8 @@ const EXTRA: &str =
 
 fn network(display: &str, text: &str) -> Network {
     let list = NetworkConfigList::parse(text.as_bytes(), None).unwrap();
-    Network { display: display.to_owned(), list, deadline: Deadline { add: 100, del: 40 }, auxiliary: false }
+    let deadline = Deadline { add: 100, del: 40 };
+    Network { display: display.to_owned(), list, deadline, auxiliary: false, announce: true }
 }
 
 /// The plan for a pod with `annotation`, whose networks are all `EXTRA`.

@@ -67,6 +67,7 @@ impl Foreign {
             default_route: None,
             prev_result: None,
             device_info: None,
+            announce: false,
             calls,
         };
         (attachment, missing)

@@ -5,6 +5,7 @@
 #![deny(missing_docs)]
 
 pub mod add;
+pub mod announce;
 pub mod capability;
 pub mod chain;
 pub mod del;
@@ -125,6 +126,9 @@ pub struct Attachment {
     /// The file in which its plugins tell of its device, when one of them declares that capability.
     #[serde(rename = "deviceInfoFile", default, skip_serializing_if = "Option::is_none")]
     pub device_info: Option<PathBuf>,
+    /// Its addresses are ours to announce.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub announce: bool,
     /// The plugins, in the order of ADD.
     pub calls: Vec<Call>,
 }
@@ -135,6 +139,11 @@ impl Attachment {
     pub fn context(&self, plugin: &PluginType) -> String {
         format!("network {:?} ({plugin}) {}", self.network, self.ifname)
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// Longest run of one plugin, in seconds.

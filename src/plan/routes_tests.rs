@@ -3,7 +3,7 @@
 use super::*;
 
 fn link(index: u32, name: &str) -> Link {
-    Link { index, name: name.to_owned(), mac: None, mtu: 1500, up: true, kind: None }
+    Link { index, name: name.to_owned(), mac: None, mtu: 1500, up: true, resolves: true, kind: None }
 }
 
 fn entry(dst: &str, gateway: Option<&str>, oif: u32, metric: u32) -> Entry {

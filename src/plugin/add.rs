@@ -15,6 +15,7 @@ use crate::plan::{Pod, Sandbox};
 use crate::store::lock::{SandboxLock, adding};
 
 use super::act::{Acting, attach_all, undone};
+use super::announce::announce;
 use super::context::Context;
 use super::leftovers::clear;
 use super::routes::route;
@@ -79,7 +80,13 @@ fn locked(
     // act
     let mut records = attach_all(&acting, plan, netns.identity())?;
     let answer = route(&acting, netns, &mut records).and_then(|()| report(config, &records));
-    answer.map_err(|error| undone(&acting, records, error))
+    match answer {
+        Ok(answer) => {
+            announce(netns, &records);
+            Ok(answer)
+        }
+        Err(error) => Err(undone(&acting, records, error)),
+    }
 }
 
 /// The answer for the runtime: the primary's result, with the routes as they are.

@@ -5,6 +5,7 @@
 
 mod act;
 mod add;
+mod announce;
 mod check;
 mod context;
 mod del;

@@ -15,6 +15,7 @@ mod harness;
 mod kernel;
 mod scene;
 
+mod announce;
 mod auxchain;
 mod cancel;
 mod cli;

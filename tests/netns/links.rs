@@ -21,6 +21,9 @@ fn expected_links(pod: &Path) -> Vec<Link> {
         mac: text(&link["address"]),
         mtu: number(&link["mtu"]),
         up: link["flags"].as_array().unwrap().contains(&"UP".into()),
+        resolves: !["NOARP", "LOOPBACK", "POINTOPOINT"]
+            .iter()
+            .any(|flag| link["flags"].as_array().unwrap().contains(&(*flag).into())),
         kind: text(&link["linkinfo"]["info_kind"]),
     };
     ip_json(pod, &["link", "show"]).iter().map(link).collect()

@@ -4,6 +4,7 @@
 mod kernel;
 
 mod addresses;
+mod announce;
 mod change;
 mod identity;
 mod links;
