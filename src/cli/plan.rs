@@ -93,6 +93,7 @@ fn planned(args: &PlanArgs, mut config: MasterConfig, pod: &Pod) -> Result<Plan,
         device_info_dir: &config.device_info_dir,
         networks,
         taken: &BTreeSet::new(),
+        capability_check: config.capability_check,
         binaries: &binaries,
     })
 }

@@ -123,6 +123,13 @@ impl CniArgs {
             .map(|(_, value)| value)
     }
 
+    /// These arguments as they are, and one more pair behind them.
+    #[must_use]
+    pub fn and(&self, key: &str, value: &str) -> Self {
+        let separator = if self.0.is_empty() || self.0.ends_with(';') { "" } else { ";" };
+        Self(format!("{}{separator}{key}={value}", self.0))
+    }
+
     /// The text as it came.
     #[must_use]
     pub fn as_str(&self) -> &str {

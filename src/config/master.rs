@@ -36,7 +36,8 @@ const VALID_ATTACHMENTS: &str = "cni.dev/valid-attachments";
 pub enum CapabilityCheck {
     /// Refused.
     Strict,
-    /// Handed over in `CNI_ARGS` too, as Multus does; after ADD the kernel must show it.
+    /// `ips` and `mac` are handed over in `CNI_ARGS` too, as Multus does; after ADD the kernel must show them. Others are
+    /// refused.
     Verify,
 }
 
@@ -95,7 +96,7 @@ pub struct MasterConfig {
     pub add_budget: Span,
     /// `delBudget`: bounds a DEL.
     pub del_budget: Span,
-    /// `capabilityCheck`. `Verify` is judged as `Strict` in this version, and is warned of.
+    /// `capabilityCheck`.
     pub capability_check: CapabilityCheck,
     /// `defaultRoutePolicy`.
     pub default_route_policy: DefaultRoutePolicy,
@@ -191,9 +192,6 @@ impl MasterConfig {
         if let Some(level) = text(object, "logLevel")?.filter(|level| !LEVELS.contains(&level.to_lowercase().as_str()))
         {
             warnings.push(format!("\"logLevel\" {level:?} is none of {}; taken as \"info\"", LEVELS.join(", ")));
-        }
-        if capability_check == CapabilityCheck::Verify {
-            warnings.push("\"capabilityCheck\" is taken as \"strict\" in this version".to_owned());
         }
         let (cluster_network, default_networks) = network_names(object, &mut warnings)?;
         let runtime_config: Object = object.get("runtimeConfig", "an object")?.unwrap_or_default();

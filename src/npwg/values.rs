@@ -7,7 +7,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::num::{NonZeroU16, NonZeroU64};
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// One address asked for, with or without the length of its prefix (section 4.1.2.1.3, B5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +56,12 @@ impl Serialize for IpRequest {
     }
 }
 
+impl<'de> Deserialize<'de> for IpRequest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::parse(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    }
+}
+
 /// A hardware address of `N` bytes: 6 for Ethernet (B7), 8 for an InfiniBand GUID (B8).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct HardwareAddress<const N: usize>([u8; N]);
@@ -99,6 +105,13 @@ impl<const N: usize> fmt::Display for HardwareAddress<N> {
 impl<const N: usize> Serialize for HardwareAddress<N> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+impl<'de, const N: usize> Deserialize<'de> for HardwareAddress<N> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| serde::de::Error::custom("is no hardware address"))
     }
 }
 

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::cni::{CniArgs, CniError, CniVersion, Code, IfName, NetworkConfigList, Object, PluginType, SearchPath};
+use crate::config::CapabilityCheck;
 use crate::npwg::Selection;
 
 use super::announce::ours;
@@ -13,6 +14,7 @@ use super::capability::{arguments, merge_args, runtime_config, undeclared};
 use super::ifname::names;
 use super::lint::lint;
 use super::outcome::MissingBinary;
+use super::verify::{KEYS, Verify};
 use super::{Attachment, Call, Deadline, Plan, Role, Sandbox, devinfo};
 
 /// A network that was found, and how people know it.
@@ -61,6 +63,8 @@ pub struct Inputs<'a> {
     pub networks: Vec<Wanted>,
     /// Names of the links in the pod's namespace.
     pub taken: &'a BTreeSet<String>,
+    /// How a request without a plugin that declares its capability is judged.
+    pub capability_check: CapabilityCheck,
     /// Executables of every plugin of every network.
     pub binaries: &'a Binaries,
 }
@@ -97,6 +101,10 @@ fn attachment(inputs: &Inputs<'_>, ordinal: usize, wanted: &Wanted, ifname: IfNa
     if let Some(selection) = selection {
         possible(selection, network, (ordinal == 0).then_some(&inputs.request))?;
     }
+    let verify = match selection {
+        Some(selection) => declared(selection, network, inputs.capability_check)?,
+        None => None,
+    };
     let from_runtime = (ordinal == 0).then_some(inputs.runtime_config);
     let mut arguments = arguments(from_runtime, selection.as_ref());
     let (display, plugins) = (&network.display, &network.list.plugins);
@@ -115,12 +123,13 @@ fn attachment(inputs: &Inputs<'_>, ordinal: usize, wanted: &Wanted, ifname: IfNa
         ifname,
         disable_check: network.list.disable_check,
         disable_gc: network.list.disable_gc,
-        args: inputs.args.clone(),
+        args: verify.as_ref().map_or_else(|| inputs.args.clone(), |verify| verify.arguments(inputs.args)),
         path: inputs.path.clone(),
         deadline: network.deadline,
         default_route: selection.as_ref().and_then(|selection| selection.default_route.clone()),
         prev_result: network.auxiliary.then(|| no_result(network.list.cni_version)),
         device_info,
+        verify,
         announce: ours(role, network.announce, calls.first().map(|call| &call.plugin)),
         calls,
     })
@@ -155,7 +164,15 @@ fn possible(selection: &Selection, network: &Network, primary: Option<&IfName>) 
         let what = format!("the primary interface is {ifname}, as the runtime says, and cannot be {asked}");
         return Err(refused(&network.display, &what));
     }
-    if let Some((key, capability)) = undeclared(selection, &network.list.plugins) {
+    Ok(())
+}
+
+/// Refuses a key whose capability no plugin declares (B6), but for those that the kernel will be asked about: these are given.
+fn declared(selection: &Selection, network: &Network, check: CapabilityCheck) -> Result<Option<Verify>, CniError> {
+    let verify = check == CapabilityCheck::Verify;
+    let (shown, missing): (Vec<_>, Vec<_>) =
+        undeclared(selection, &network.list.plugins).partition(|(key, _)| verify && KEYS.contains(key));
+    if let Some((key, capability)) = missing.first() {
         let chain: Vec<&str> = network.list.plugins.iter().map(|plugin| plugin.plugin.as_str()).collect();
         let what = format!(
             "the pod asks for {key:?}, but no plugin of its chain ({}) declares the capability {capability:?}; \
@@ -164,7 +181,7 @@ fn possible(selection: &Selection, network: &Network, primary: Option<&IfName>) 
         );
         return Err(refused(&network.display, &what));
     }
-    Ok(())
+    Ok(verify.then(|| Verify::of(selection, shown.is_empty())).flatten())
 }
 
 /// The calls of a network's chain, with the capability arguments and `cni-args` put in.

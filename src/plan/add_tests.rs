@@ -19,6 +19,10 @@ fn network(display: &str, text: &str) -> Network {
 
 /// The plan for a pod with `annotation`, whose networks are all `EXTRA`.
 fn planned(annotation: &str, taken: &[&str], lacks: &str) -> Result<Plan, CniError> {
+    planned_by(CapabilityCheck::Strict, annotation, taken, lacks)
+}
+
+fn planned_by(check: CapabilityCheck, annotation: &str, taken: &[&str], lacks: &str) -> Result<Plan, CniError> {
     let selections = parse(annotation, &Namespace::new("default").unwrap()).unwrap().selections;
     let mut networks = vec![Wanted { network: network("cluster", PRIMARY), selection: None }];
     networks.extend(selections.into_iter().map(|selection| {
@@ -43,6 +47,7 @@ fn planned(annotation: &str, taken: &[&str], lacks: &str) -> Result<Plan, CniErr
             .unwrap(),
         device_info_dir: "/devinfo".as_ref(),
         networks,
+        capability_check: check,
         taken: &taken.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>(),
         binaries: &binaries,
     })
@@ -107,6 +112,36 @@ fn a7_what_cannot_be_is_refused_before_anything_runs() {
         let error = planned(annotation, taken, lacks).unwrap_err();
         assert_eq!((error.code.0, error.msg.as_str()), (code, msg), "{annotation}");
     }
+}
+
+#[test]
+fn b6_what_the_kernel_can_show_is_verified_and_the_rest_is_refused_all_the_same() {
+    let plan = |annotation: &str| planned_by(CapabilityCheck::Verify, annotation, &[], "");
+    let asks = r#"[{"name":"a","ips":["10.0.0.7/24"],"mac":"02:00:00:00:00:01"},{"name":"a","ips":["10.0.0.8"]},{"name":"a"}]"#;
+    let plan_of_three = plan(asks).unwrap();
+    let runtime = "IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=p";
+    let seen: Vec<_> = plan_of_three
+        .attachments
+        .iter()
+        .map(|one| {
+            (one.args.as_str().strip_prefix(runtime).unwrap(), one.verify.as_ref().map(|verify| verify.declared))
+        })
+        .collect();
+    let both = ";IP=10.0.0.7/24;MAC=02:00:00:00:00:01";
+    assert_eq!(seen, [("", None), (both, Some(false)), (";IP=10.0.0.8", Some(true)), ("", None)]);
+    let text = serde_json::to_string(&plan_of_three.attachments[1]).unwrap();
+    assert_eq!(serde_json::from_str::<Attachment>(&text).unwrap(), plan_of_three.attachments[1]);
+    for key in [
+        r#""bandwidth":{"ingressRate":1000}"#,
+        r#""portMappings":[{"hostPort":1,"containerPort":2}]"#,
+        r#""infiniband-guid":"24:8a:07:03:00:8d:ae:2e""#,
+    ] {
+        let error = plan(&format!(r#"[{{"name":"a","mac":"02:00:00:00:00:01",{key}}}]"#)).unwrap_err();
+        assert_eq!(error.code.0, 7);
+        assert!(error.msg.contains(key.split('"').nth(1).unwrap()), "{}", error.msg);
+    }
+    let strict = planned(r#"[{"name":"a","ips":["10.0.0.8"]}]"#, &[], "").unwrap();
+    assert_eq!((strict.attachments[1].args.as_str(), &strict.attachments[1].verify), (runtime, &None));
 }
 
 type Break = fn(&mut Plan);

@@ -40,14 +40,16 @@ pub fn arguments(from_runtime: Option<&Object>, selection: Option<&Selection>) -
     arguments
 }
 
-/// The first key of `selection` whose capability no plugin of the chain declares (B6). `deviceID` is Multus' own key and
-/// needs none.
-#[must_use]
-pub fn undeclared(selection: &Selection, plugins: &[PluginConfig]) -> Option<(&'static str, &'static str)> {
+/// The keys of `selection` whose capability no plugin of the chain declares (B6), with that capability. `deviceID` is Multus'
+/// own key and needs none.
+pub fn undeclared<'a>(
+    selection: &'a Selection,
+    plugins: &'a [PluginConfig],
+) -> impl Iterator<Item = (&'static str, &'static str)> + 'a {
     let declared = |name: &str| plugins.iter().any(|plugin| plugin.capabilities.iter().any(|known| known == name));
     asked(selection)
         .into_iter()
-        .find(|(key, capability, _)| *key != "deviceID" && !declared(capability))
+        .filter(move |(key, capability, _)| *key != "deviceID" && !declared(capability))
         .map(|(key, capability, _)| (key, capability))
 }
 

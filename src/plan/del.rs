@@ -67,6 +67,7 @@ impl Foreign {
             default_route: None,
             prev_result: None,
             device_info: None,
+            verify: None,
             announce: false,
             calls,
         };

@@ -21,6 +21,7 @@ pub mod primary;
 pub mod record;
 pub mod routes;
 pub mod status;
+pub mod verify;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -126,6 +127,9 @@ pub struct Attachment {
     /// The file in which its plugins tell of its device, when one of them declares that capability.
     #[serde(rename = "deviceInfoFile", default, skip_serializing_if = "Option::is_none")]
     pub device_info: Option<PathBuf>,
+    /// What the kernel must show after ADD (`capabilityCheck: "verify"`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verify: Option<verify::Verify>,
     /// Its addresses are ours to announce.
     #[serde(default, skip_serializing_if = "is_false")]
     pub announce: bool,

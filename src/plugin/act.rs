@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::cni::{CniError, Code, Operation};
 use crate::exec::{Host, chain};
-use crate::kernel::NetnsId;
+use crate::netns::Netns;
 use crate::plan::Plan;
 use crate::plan::chain::Process;
 use crate::plan::outcome::{Cause, Failure, together};
@@ -14,6 +14,7 @@ use crate::store::{devinfo, queue, remove};
 
 use super::context::Context;
 use super::routes::restore;
+use super::verify::verified;
 
 /// What an undo may take beyond the ADD's own time.
 const UNDO: Duration = Duration::from_secs(30);
@@ -30,13 +31,13 @@ pub(super) struct Acting<'a> {
 ///
 /// # Errors
 /// The first failure. Everything begun has been taken back then, or is in the queue.
-pub(super) fn attach_all(acting: &Acting<'_>, plan: Plan, netns: NetnsId) -> Result<Vec<Record>, CniError> {
+pub(super) fn attach_all(acting: &Acting<'_>, plan: Plan, netns: &Netns) -> Result<Vec<Record>, CniError> {
     let of = plan.attachments.len();
     let mut records: Vec<Record> = Vec::with_capacity(of);
     for attachment in plan.attachments {
         let record = Record {
             sandbox: plan.sandbox.clone(),
-            netns: Some(netns),
+            netns: Some(netns.identity()),
             epoch: acting.epoch.clone(),
             request: plan.request.clone(),
             of,
@@ -47,7 +48,7 @@ pub(super) fn attach_all(acting: &Acting<'_>, plan: Plan, netns: NetnsId) -> Res
             left: None,
             routed: None,
         };
-        match attach(acting, record) {
+        match attach(acting, netns, record) {
             Ok(record) => records.push(record),
             Err((begun, error)) => {
                 records.extend(begun.map(|record| *record));
@@ -59,7 +60,7 @@ pub(super) fn attach_all(acting: &Acting<'_>, plan: Plan, netns: NetnsId) -> Res
 }
 
 /// One attachment. On a failure its record comes back if it was begun, so that it is undone with the others.
-fn attach(acting: &Acting<'_>, mut record: Record) -> Result<Record, (Option<Box<Record>>, CniError)> {
+fn attach(acting: &Acting<'_>, netns: &Netns, mut record: Record) -> Result<Record, (Option<Box<Record>>, CniError)> {
     let records = &acting.context.records;
     let context = format!("network {:?} {}", record.attachment.network, record.attachment.ifname);
     let ready = record.attachment.device_info.as_deref().map_or(Ok(()), devinfo::prepare);
@@ -85,9 +86,9 @@ fn attach(acting: &Acting<'_>, mut record: Record) -> Result<Record, (Option<Box
         let error = CniError::new(Code::TRY_AGAIN, "a DEL of this sandbox came in between; all is taken back");
         return Err((Some(Box::new(record)), error.in_context(&context)));
     }
-    match records.end(&record) {
+    match verified(netns, &record).and_then(|()| records.end(&record).map_err(CniError::from)) {
         Ok(()) => Ok(record),
-        Err(error) => Err((Some(Box::new(record)), CniError::from(error).in_context(&context))),
+        Err(error) => Err((Some(Box::new(record)), error.in_context(&context))),
     }
 }
 

@@ -74,11 +74,12 @@ fn locked(
         device_info_dir: &config.device_info_dir,
         networks,
         taken: &taken,
+        capability_check: config.capability_check,
         binaries: &binaries,
     })?;
 
     // act
-    let mut records = attach_all(&acting, plan, netns.identity())?;
+    let mut records = attach_all(&acting, plan, netns)?;
     let answer = route(&acting, netns, &mut records).and_then(|()| report(config, &records));
     match answer {
         Ok(answer) => {

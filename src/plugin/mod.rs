@@ -14,6 +14,7 @@ mod leftovers;
 mod routes;
 mod sandbox;
 mod status;
+mod verify;
 
 use crate::cni::{CniError, CniVersion, Code, Invocation, Object, Operation, Request};
 use crate::config::MasterConfig;

@@ -113,7 +113,7 @@ fn context(record: &Record) -> String {
 }
 
 /// Code 5: the kernel refused, or cannot be asked.
-fn of_kernel(error: &NetnsError) -> CniError {
+pub(super) fn of_kernel(error: &NetnsError) -> CniError {
     let source = std::error::Error::source(error).map(|source| format!(": {source}")).unwrap_or_default();
     CniError::new(Code::IO, format!("{error}{source}"))
 }

@@ -31,5 +31,6 @@ mod routes;
 mod rule;
 mod subdir;
 mod truth;
+mod verify;
 mod waits;
 mod worst;
