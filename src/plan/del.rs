@@ -68,7 +68,7 @@ impl Foreign {
             prev_result: None,
             device_info: None,
             verify: None,
-            announce: false,
+            announce: Vec::new(),
             calls,
         };
         (attachment, missing)

@@ -29,6 +29,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::cni::{CniArgs, CniVersion, ContainerId, IfName, NetworkName, Object, PluginType, SearchPath};
+use crate::kernel::Family;
 use crate::profile::Deadlines;
 
 /// What a pod's networks belong to.
@@ -130,9 +131,9 @@ pub struct Attachment {
     /// What the kernel must show after ADD (`capabilityCheck: "verify"`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verify: Option<verify::Verify>,
-    /// Its addresses are ours to announce.
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub announce: bool,
+    /// The families of its addresses that are ours to announce.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub announce: Vec<Family>,
     /// The plugins, in the order of ADD.
     pub calls: Vec<Call>,
 }
@@ -143,11 +144,6 @@ impl Attachment {
     pub fn context(&self, plugin: &PluginType) -> String {
         format!("network {:?} ({plugin}) {}", self.network, self.ifname)
     }
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
-fn is_false(value: &bool) -> bool {
-    !value
 }
 
 /// Longest run of one plugin, in seconds.

@@ -2,7 +2,7 @@
 
 use crate::cni::CniResult;
 use crate::netns::Netns;
-use crate::plan::announce::announcement;
+use crate::plan::announce::{announcement, any};
 use crate::plan::record::Record;
 
 /// Announces the addresses of those attachments that are ours to announce.
@@ -17,20 +17,22 @@ pub(super) fn announce(netns: &Netns, records: &[Record]) {
         Err(error) => return warn(&error, "every network"),
     };
     for (record, result) in results {
-        let ifname = record.attachment.ifname.as_str();
-        let Some(announcement) = announcement(&interfaces, &result, ifname) else { continue };
+        let attachment = &record.attachment;
+        let found = announcement(&interfaces, &result, attachment.ifname.as_str(), &attachment.announce);
+        let Some(announcement) = found else { continue };
         match netns.announce(&announcement) {
             Ok(()) => tracing::debug!(interface = announcement.link.name, "addresses announced"),
-            Err(error) => warn(&error, &record.attachment.network),
+            Err(error) => warn(&error, &attachment.network),
         }
     }
 }
 
 /// The result of an attachment with addresses that are ours to announce.
 fn ours(record: &Record) -> Option<CniResult> {
-    let text = record.result.as_ref().filter(|_| record.attachment.announce)?;
+    let families = &record.attachment.announce;
+    let text = record.result.as_ref().filter(|_| !families.is_empty())?;
     let (result, _) = CniResult::parse(text.get().as_bytes(), record.attachment.cni_version).ok()?;
-    (!result.ips.is_empty()).then_some(result)
+    any(families, &result).then_some(result)
 }
 
 fn warn(error: &dyn std::error::Error, network: &str) {

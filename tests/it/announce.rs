@@ -176,7 +176,7 @@ fn e6_every_address_of_a_subnet_is_announced() {
 }
 
 #[test]
-fn e6_a_plugin_that_announces_itself_is_left_to_it() {
+fn e6_what_a_plugin_announces_itself_is_left_to_it() {
     isolated(|kernel| {
         let (node, _) = node_of(kernel);
         node.master(&json!({ "logLevel": "debug" }));
@@ -185,14 +185,26 @@ fn e6_a_plugin_that_announces_itself_is_left_to_it() {
         let macvlan = json!({ "cniVersion": "1.0.0", "name": "b", "type": "macvlan", "master": "up0", "ipam": ipam });
         node.nad_text("default", "b", &macvlan.to_string());
         node.nad_text("default", "c", &ptp("c", 4).to_string());
+        let mut dual = bridge("d", 5);
+        dual["plugins"][0]["ipam"]["ranges"].as_array_mut().unwrap().push(json!([{ "subnet": "fd77:5::/64" }]));
+        node.nad_text("default", "d", &dual.to_string());
         let own_entries = |pod: &Path| {
             let neighbours = ip_in(pod, &["neighbour", "show"]);
-            ["10.77.2.2", "10.77.3.2", "10.77.4.2"].map(|own| neighbours.contains(&format!("{own} ")))
+            ["10.77.2.2", "10.77.3.2", "10.77.4.2", "10.77.5.2"].map(|own| neighbours.contains(&format!("{own} ")))
         };
-        let (_, pod) = added(&node, kernel, "a,b,c", true);
+        let capture = Capture::here();
+        let (_, pod) = added(&node, kernel, "a,b,c,d", true);
         // The kernel remembers what it was asked for.
-        assert_eq!(own_entries(&pod), [false, false, true]);
-        assert_eq!(node.log().matches("addresses announced").count(), 1, "{}", node.log());
+        assert_eq!(own_entries(&pod), [false, false, true, false]);
+        assert_eq!(node.log().matches("addresses announced").count(), 2, "{}", node.log());
+        // No version of bridge announces IPv6.
+        let seen = capture.announcements(usize::MAX, SOON);
+        assert_eq!(at(&seen, &mac(&pod, "net4")), ["10.77.5.2", "fd77:5::2"], "{seen:?}");
+        assert_eq!(
+            seen.iter().filter(|(address, _)| address.to_string() == "10.77.2.2").count(),
+            1,
+            "its own: {seen:?}"
+        );
     });
 }
 
