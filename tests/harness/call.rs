@@ -217,11 +217,17 @@ impl Running {
     }
 
     fn status(&mut self) -> ExitStatus {
-        while self.began.elapsed() < PATIENCE {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status;
-            }
-            std::thread::sleep(Duration::from_micros(500));
+        if let Some(status) = self.child.try_wait().unwrap() {
+            return status;
+        }
+        // Asking again and again would cost more than the plugin does.
+        let process = rustix::process::Pid::from_child(&self.child);
+        let process = rustix::process::pidfd_open(process, rustix::process::PidfdFlags::empty()).unwrap();
+        let mut ends = [rustix::event::PollFd::new(&process, rustix::event::PollFlags::IN)];
+        let patience = rustix::event::Timespec::try_from(PATIENCE.saturating_sub(self.began.elapsed())).unwrap();
+        while rustix::event::poll(&mut ends, Some(&patience)) == Err(rustix::io::Errno::INTR) {}
+        if let Some(status) = self.child.try_wait().unwrap() {
+            return status;
         }
         self.kill();
         let _ = self.child.wait();
