@@ -38,6 +38,7 @@ mod every_pod;
 mod interfaces;
 mod isolation;
 mod lifecycle;
+mod routes;
 mod sources;
 mod status;
 
@@ -66,6 +67,8 @@ fn rows() -> Vec<Row> {
         isolation::rows(),
         every_pod::rows(),
         lifecycle::rows(),
+        routes::rows(),
+        routes::status_rows(),
         status::rows(),
     ]
     .into_iter()

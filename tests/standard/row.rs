@@ -154,7 +154,6 @@ impl Row {
     }
 
     /// A proof goes there by itself.
-    #[allow(dead_code, reason = "for the rows about default routes")]
     pub fn needs_outside(mut self) -> Self {
         self.outside = true;
         self
