@@ -58,7 +58,7 @@ fn replaced() -> Vec<Row> {
             .proof(move |pod| {
                 let routing = Routing::of(&pod.netns);
                 assert_eq!(routing.defaults(), expected, "{routing:#?}");
-                for route in moved.iter().copied() {
+                for route in &moved {
                     let ipv4 = !route.contains("::");
                     pod.reaches("net2", if ipv4 { "192.0.2.2" } else { "2001:db8::2" });
                     services_stay(&routing, ipv4);
