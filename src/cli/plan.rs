@@ -107,6 +107,11 @@ fn human(plan: &Plan) -> String {
             "{}: network {:?} ({role}), CNI {}",
             attachment.ifname, attachment.network, attachment.cni_version
         );
+        if let Some(gateways) = &attachment.default_route {
+            let by: Vec<String> = gateways.iter().map(ToString::to_string).collect();
+            let by = if by.is_empty() { "the gateways that its result names".to_owned() } else { by.join(", ") };
+            let _ = writeln!(text, "  default route by {by}");
+        }
         for index in 0..attachment.calls.len() {
             let given = attachment.prev_result.as_ref().filter(|_| index == 0).map(Object::to_raw);
             let process = process(Operation::Add, &plan.sandbox, attachment, index, given.as_deref());

@@ -46,7 +46,7 @@ fn install_examples(examples: &Path) {
     for entry in std::fs::read_dir(examples.join("networks/default")).unwrap().flatten() {
         std::fs::copy(entry.path(), Path::new("/etc/cni/meta-cni/networks/default").join(entry.file_name())).unwrap();
     }
-    for plugin in ["bridge", "portmap", "macvlan"] {
+    for plugin in ["bridge", "portmap", "macvlan", "tuning", "bandwidth"] {
         std::fs::copy("/bin/true", Path::new("/opt/cni/bin").join(plugin)).unwrap();
     }
 }
@@ -56,7 +56,7 @@ fn g2_plan_of_the_examples_is_what_the_golden_files_say() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     isolated(|_| {
         install_examples(&root.join("examples"));
-        for pod in ["alice", "bob"] {
+        for pod in ["alice", "bob", "carol"] {
             let manifest = root.join(format!("examples/pods/{pod}.yaml"));
             for (output, ending) in [("human", "txt"), ("json", "json")] {
                 let shown = clean(meta_cni(["plan", "--pod", text(&manifest), "--output", output]));

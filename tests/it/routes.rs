@@ -205,3 +205,31 @@ fn b15_b16_what_cannot_be_is_refused_and_leaves_nothing() {
         scene.untouched();
     });
 }
+
+/// The example of a pod that asks for nearly everything, as people will copy it.
+#[test]
+fn b5_b7_b14_b16_the_example_pod_gets_what_it_asks_for() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let bytes = std::fs::read(examples.join("pods/carol.yaml")).unwrap();
+    let pod = meta_cni::npwg::pod::Pod::parse(&bytes, meta_cni::npwg::nad::Format::Yaml).unwrap();
+    let networks = &pod.annotations["k8s.v1.cni.cncf.io/networks"];
+    isolated(|kernel| {
+        let scene = Scene::new(kernel, &json!({}));
+        install_real(&scene.node, &["static", "tuning", "bandwidth"]);
+        let manifest = std::fs::read_to_string(examples.join("networks/default/wan.yaml")).unwrap();
+        std::fs::remove_file(scene.node.networks().join("default/wan.json")).unwrap();
+        scene.node.manifest("default", "wan.yaml", &manifest);
+        succeeded(&scene.call("ADD", networks).run());
+        assert_eq!(scene.defaults("-4"), ["10.89.3.1 wan0"]);
+        let link = ip_in(&scene.pod, &["-brief", "link", "show", "wan0"]);
+        assert!(link.contains("02:89:03:00:00:07"), "{link}");
+        let addresses = ip_in(&scene.pod, &["-brief", "address", "show", "wan0"]);
+        assert!(addresses.contains("10.89.3.7/24") && addresses.contains("fd89:3::7/64"), "{addresses}");
+        let queueing = Command::new("tc").args(["qdisc", "show"]).output().unwrap();
+        assert!(String::from_utf8_lossy(&queueing.stdout).contains("rate 10Mbit"));
+        assert!(ping(&scene.pod, "wan0", "10.89.3.1"));
+        succeeded(&scene.call("CHECK", networks).run());
+        succeeded(&scene.call("DEL", networks).run());
+        scene.untouched();
+    });
+}
