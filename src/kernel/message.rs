@@ -99,7 +99,7 @@ impl Message {
                 RTA_CACHEINFO => {}
                 // They are those of the next hop object that the route names.
                 RTA_OIF | RTA_GATEWAY | RTA_VIA | RTA_MULTIPATH if by_id => {}
-                RTA_MULTIPATH => message.push(kind, &next_hops(value)),
+                RTA_MULTIPATH => message.push(kind, &next_hops(value, None)),
                 _ => message.push(kind, value),
             }
         }
@@ -129,6 +129,16 @@ impl Message {
         let mut other = self.without(RTA_DST);
         other.0[1] = network.length;
         other.push(RTA_DST, &octets(network.address));
+        other
+    }
+
+    /// The same route, of its several next hops only those that leave by this interface.
+    #[must_use]
+    pub fn by(&self, oif: u32) -> Self {
+        let mut other = self.without(RTA_MULTIPATH);
+        for (kind, value) in attributes(&self.0).filter(|(kind, _)| *kind == RTA_MULTIPATH) {
+            other.push(kind, &next_hops(value, Some(oif)));
+        }
         other
     }
 
@@ -163,16 +173,22 @@ fn attributes(body: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     })
 }
 
-/// Next hops without the kernel's own flags.
-fn next_hops(value: &[u8]) -> Vec<u8> {
-    let mut value = value.to_vec();
-    let mut at = 0;
-    while at + NEXT_HOP <= value.len() {
-        value[at + 2] &= RTNH_F_ONLINK;
-        let length = usize::from(u16::from_ne_bytes([value[at], value[at + 1]]));
-        at += length.max(NEXT_HOP).next_multiple_of(4);
+/// Next hops without the kernel's own flags: all of them, or those that leave by `oif`.
+fn next_hops(value: &[u8], oif: Option<u32>) -> Vec<u8> {
+    let mut kept = Vec::new();
+    let mut rest = value;
+    while let Some(head) = rest.first_chunk::<NEXT_HOP>() {
+        let length = usize::from(u16::from_ne_bytes([head[0], head[1]])).max(NEXT_HOP).next_multiple_of(4);
+        let (hop, others) = rest.split_at(length.min(rest.len()));
+        let leaves_by = u32::from_ne_bytes([head[4], head[5], head[6], head[7]]);
+        if oif.is_none_or(|oif| oif == leaves_by) {
+            let at = kept.len();
+            kept.extend(hop);
+            kept[at + 2] &= RTNH_F_ONLINK;
+        }
+        rest = others;
     }
-    value
+    kept
 }
 
 const fn family(family: Family) -> u8 {
@@ -253,6 +269,21 @@ mod tests {
         assert_eq!(again.0[8..12], [4, 0, 0, 0]);
         assert!(!values(&again).iter().any(|(kind, _)| *kind == RTA_CACHEINFO));
         assert!(values(&again).contains(&(RTA_MULTIPATH, vec![8, 0, 4, 0, 3, 0, 0, 0])));
+    }
+
+    #[test]
+    fn a_route_by_one_of_its_interfaces_has_that_ones_next_hops() {
+        let hop = |oif: u32| [&[12, 0, 0, 0][..], &oif.to_ne_bytes(), &[4, 0, 5, 0]].concat();
+        let mut message = Message::route(&Route { oif: None, gateway: None, ..route() });
+        message.push(RTA_MULTIPATH, &[hop(3), hop(4), hop(3)].concat());
+        let by = |oif| values(&message.by(oif)).pop();
+        assert_eq!(by(3), Some((RTA_MULTIPATH, [hop(3), hop(3)].concat())));
+        assert_eq!(by(4), Some((RTA_MULTIPATH, hop(4))));
+        let single = Message::route(&route());
+        assert_eq!(single.by(7), single);
+        for end in 0..message.0.len() {
+            let _ = Message::of_kernel(&message.0[..end]).by(3);
+        }
     }
 
     #[test]

@@ -180,6 +180,16 @@ pub struct Entry {
     pub message: Message,
 }
 
+impl Entry {
+    /// The route as far as it leaves by the interface with this index, if it does. The kernel makes one route of several
+    /// IPv6 ones that have the same destination and metric, whoever made them.
+    #[must_use]
+    pub fn by(&self, index: u32) -> Option<Self> {
+        let hops: Vec<Route> = self.hops.iter().filter(|hop| hop.oif == Some(index)).cloned().collect();
+        (!hops.is_empty()).then(|| Self { hops, message: self.message.by(index) })
+    }
+}
+
 /// A change to a namespace's routing that can be unmade.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -144,10 +144,10 @@ impl One<'_> {
         self.view.entries.iter().filter(|entry| entry.hops.iter().all(|hop| hop.family == self.family))
     }
 
-    /// The main table's routes that leave by `index` and nothing else.
-    fn of_link(&self, index: u32) -> impl Iterator<Item = &Entry> {
-        let by_link = move |hop: &Route| hop.table == Route::MAIN && hop.oif == Some(index);
-        self.of_family().filter(move |entry| entry.hops.iter().all(by_link))
+    /// The main table's routes, as far as they leave by `index`.
+    fn of_link(&self, index: u32) -> impl Iterator<Item = Entry> {
+        let main = self.of_family().filter(|entry| entry.hops.iter().all(|hop| hop.table == Route::MAIN));
+        main.filter_map(move |entry| entry.by(index))
     }
 
     fn defaults(&self) -> impl Iterator<Item = &Entry> {
@@ -156,8 +156,8 @@ impl One<'_> {
 
     /// A gateway must be on a network that the interface itself is on.
     fn reachable(&self) -> Result<(), String> {
-        let direct = self.of_link(self.index).flat_map(|entry| &entry.hops).filter(|hop| hop.gateway.is_none());
-        let networks: Vec<Prefix> = direct.filter_map(network).collect();
+        let hops = self.of_link(self.index).flat_map(|entry| entry.hops);
+        let networks: Vec<Prefix> = hops.filter(|hop| hop.gateway.is_none()).filter_map(|hop| network(&hop)).collect();
         if networks.iter().any(|network| network.contains(&self.gateway)) {
             return Ok(());
         }
@@ -169,12 +169,12 @@ impl One<'_> {
     /// The rule, the table and the routes that keep what the primary had.
     fn keep_primary(&self, moved: &mut Moved) -> Result<(), String> {
         let Some(primary) = self.primary else { return Ok(()) };
-        let Some(way) = self.of_link(primary).find(|entry| is_main_default(entry)) else { return Ok(()) };
+        let Some(way) = self.of_link(primary).find(is_main_default) else { return Ok(()) };
         let changes = &mut moved.routed.changes;
         let used: BTreeSet<u32> = self.view.entries.iter().flat_map(|entry| &entry.hops).map(|hop| hop.table).collect();
         let table = (TABLE..).find(|table| !used.contains(table)).unwrap_or(TABLE);
         // What is directly reachable first: gateways are looked for there.
-        let (direct, by_gateway): (Vec<&Entry>, Vec<&Entry>) =
+        let (direct, by_gateway): (Vec<Entry>, Vec<Entry>) =
             self.of_link(primary).partition(|entry| entry.hops.iter().all(|hop| hop.gateway.is_none()));
         changes
             .extend(direct.into_iter().chain(by_gateway).map(|entry| Change::AddRoute(entry.message.in_table(table))));

@@ -160,13 +160,16 @@ fn b16_both_families_and_the_policy_that_keeps_the_others() {
 #[test]
 fn b16_an_empty_list_means_the_gateways_of_the_networks_own_result() {
     isolated(|kernel| {
-        let scene = Scene::new(kernel, &json!({}));
+        let scene = Scene::new(kernel, &json!({ "primaryRoutes": ["fd96::/48"] }));
         let networks = r#"[{ "name": "wan", "interface": "up0", "default-route": [] }]"#;
         succeeded(&scene.call("ADD", networks).run());
         assert_eq!(
             (scene.defaults("-4"), scene.defaults("-6")),
             (vec!["10.82.0.1 up0".to_owned()], vec!["fd82::1 up0".to_owned()])
         );
+        // The kernel had made one route of the two IPv6 defaults; the primary keeps its part, and its services.
+        assert_eq!(scene.way(&["2001:db8::1", "from", "fd80::2"]), "eth0");
+        assert_eq!(scene.way(&["fd96::10"]), "eth0");
         succeeded(&scene.call("CHECK", networks).run());
         succeeded(&scene.call("DEL", networks).run());
         scene.untouched();
