@@ -7,9 +7,11 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use nix::libc::{EADDRNOTAVAIL, EAFNOSUPPORT, EEXIST, EINVAL, ENETDOWN, ENETUNREACH, ENODEV, ENOENT, ESRCH};
+use nix::libc::{
+    EADDRNOTAVAIL, EAFNOSUPPORT, EEXIST, EHOSTUNREACH, EINVAL, ENETDOWN, ENETUNREACH, ENODEV, ENOENT, ESRCH,
+};
 
-use crate::kernel::{Change, Message};
+use crate::kernel::Change;
 
 use super::dump::{self, Fault, Request};
 use super::{Netns, NetnsError};
@@ -19,12 +21,15 @@ const RTM_DELROUTE: u16 = 25;
 const RTM_NEWRULE: u16 = 32;
 const RTM_DELRULE: u16 = 33;
 
-/// Fail when it is there already.
+/// Fail when it is there already; for a route: when any of its destination and metric is.
 const NLM_F_EXCL: u16 = 0x200;
 const NLM_F_CREATE: u16 = 0x400;
+/// Behind routes of the same destination and metric; without it an IPv4 route comes before them.
+const NLM_F_APPEND: u16 = 0x800;
 
 /// What the kernel says when there is nothing to unmake, or when what a route led over is gone: its interface, its address.
-const GONE: [i32; 9] = [ESRCH, ENOENT, EEXIST, ENODEV, ENETDOWN, ENETUNREACH, EADDRNOTAVAIL, EAFNOSUPPORT, EINVAL];
+const GONE: [i32; 10] =
+    [ESRCH, ENOENT, EEXIST, ENODEV, ENETDOWN, ENETUNREACH, EHOSTUNREACH, EADDRNOTAVAIL, EAFNOSUPPORT, EINVAL];
 
 impl Netns {
     /// Makes `changes` in order, up to the first that fails.
@@ -33,15 +38,20 @@ impl Netns {
     /// `Enter`, `Change`.
     pub fn make(&self, changes: &[Change]) -> Result<(), NetnsError> {
         changes.iter().try_for_each(|change| match change {
-            Change::AddRoute(message) => self.change(RTM_NEWROUTE, message, "add a route"),
-            Change::RemoveRoute(message) => self.change(RTM_DELROUTE, message, "remove a route"),
-            Change::AddRule(message) => self.change(RTM_NEWRULE, message, "add a policy rule"),
+            // In the order in which the kernel lists them.
+            Change::AddRoute(message) => {
+                self.tell(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_APPEND, message.as_bytes(), "add a route")
+            }
+            Change::RemoveRoute(message) => self.tell(RTM_DELROUTE, 0, message.as_bytes(), "remove a route"),
+            Change::AddRule(message) => {
+                self.tell(RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, message.as_bytes(), "add a policy rule")
+            }
             Change::IgnoreRouters { ifname, .. } => self.set_routers(ifname, "0"),
         })
     }
 
     /// Unmakes `changes`, the last first, each whatever becomes of the others. What is not there, and what cannot be put back
-    /// because its interface is gone, is no error.
+    /// because its interface or the way to its gateway is gone, is no error.
     ///
     /// # Errors
     /// The first: `Enter`, `Change`.
@@ -49,9 +59,12 @@ impl Netns {
         let mut first = Ok(());
         for change in changes.iter().rev() {
             let unmade = match change {
-                Change::AddRoute(message) => self.change(RTM_DELROUTE, message, "remove a route"),
-                Change::RemoveRoute(message) => self.change(RTM_NEWROUTE, message, "put a route back"),
-                Change::AddRule(message) => self.change(RTM_DELRULE, message, "remove a policy rule"),
+                Change::AddRoute(message) => self.tell(RTM_DELROUTE, 0, message.as_bytes(), "remove a route"),
+                // The last that was taken away comes back first, and the others before it.
+                Change::RemoveRoute(message) => {
+                    self.tell(RTM_NEWROUTE, NLM_F_CREATE, message.as_bytes(), "put a route back")
+                }
+                Change::AddRule(message) => self.tell(RTM_DELRULE, 0, message.as_bytes(), "remove a policy rule"),
                 Change::IgnoreRouters { ifname, before } => self.set_routers(ifname, before),
             };
             let gone = |source: &io::Error| {
@@ -91,12 +104,6 @@ impl Netns {
             what: format!("set accept_ra_defrtr of {ifname} to {value}"),
             source,
         })
-    }
-
-    fn change(&self, kind: u16, message: &Message, what: &str) -> Result<(), NetnsError> {
-        let adds = matches!(kind, RTM_NEWROUTE | RTM_NEWRULE);
-        let flags = if adds { NLM_F_CREATE | NLM_F_EXCL } else { 0 };
-        self.tell(kind, flags, message.as_bytes(), what)
     }
 
     /// Says one thing to the kernel and waits for its word that it was done.

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests panic")]
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use meta_cni::kernel::{Change, Entry, Family, Message, Prefix, Route};
@@ -157,5 +158,58 @@ fn what_cannot_be_put_back_because_its_link_is_gone_is_no_error() {
             ip_in(&pod, &["link", "del", link]);
         }
         inside.unmake(&changes).unwrap();
+    });
+}
+
+#[test]
+fn routes_of_the_same_metric_are_copied_and_come_back_in_their_order() {
+    kernel::isolated(|node| {
+        let pod = node.netns("pod");
+        for text in [
+            "link add near type veth peer name near1",
+            "link set near1 up",
+            "link set near up",
+            "addr add 10.1.0.2/24 dev near",
+            "addr add fd01::2/64 dev near nodad",
+            "route add default via 10.1.0.1 dev near",
+            "route append default via 10.1.0.5 dev near",
+            // As routers' advertisements make them: two routes, and not one of two next hops.
+            "-6 route add default dev near metric 7",
+            "-6 route append default via fd01::1 dev near metric 7",
+        ] {
+            ip_in(&pod, &text.split(' ').collect::<Vec<_>>());
+        }
+        let listed = |table: &str| {
+            let [v4, v6] = ["-4", "-6"].map(|family| {
+                let text = ip_in(&pod, &[family, "route", "show", "default", "table", table]);
+                text.lines().map(str::to_owned).collect::<Vec<_>>()
+            });
+            // The first IPv4 route is taken; of IPv6 ones the kernel takes the one whose gateway answers.
+            (v4, v6.into_iter().collect::<BTreeSet<_>>())
+        };
+        let before = listed("main");
+        assert_eq!((before.0.len(), before.1.len()), (2, 2), "{before:?}");
+        let inside = netns::open(&pod).unwrap();
+        let entries = inside.entries().unwrap();
+        let all = defaults(&entries);
+        let copies = all.iter().map(|entry| Change::AddRoute(entry.message.in_table(28_003)));
+        let removed = all.iter().map(|entry| Change::RemoveRoute(entry.message.clone()));
+        let changes: Vec<Change> = copies.chain(removed).collect();
+        inside.make(&changes).unwrap();
+        assert_eq!((listed("28003"), listed("main")), (before.clone(), (Vec::new(), BTreeSet::new())));
+        // Somebody else's of that metric keeps nothing from coming back.
+        ip_in(&pod, &["route", "add", "default", "via", "10.1.0.9", "dev", "near"]);
+        inside.unmake(&changes).unwrap();
+        inside.unmake(&changes).unwrap();
+        ip_in(&pod, &["route", "del", "default", "via", "10.1.0.9", "dev", "near"]);
+        assert_eq!(listed("main"), before);
+        // What cannot come back because its gateway is out of reach by now is no error.
+        let entries = inside.entries().unwrap();
+        let removed = |entry: &&Entry| Change::RemoveRoute(entry.message.clone());
+        let (near, far): (Vec<_>, Vec<_>) =
+            defaults(&entries).into_iter().partition(|entry| entry.hops[0].gateway.is_none());
+        inside.make(&far.iter().chain(&near).map(removed).collect::<Vec<_>>()).unwrap();
+        ip_in(&pod, &["addr", "flush", "dev", "near", "scope", "global"]);
+        inside.unmake(&far.iter().map(removed).collect::<Vec<_>>()).unwrap();
     });
 }
