@@ -91,8 +91,9 @@ impl Message {
     #[must_use]
     pub fn of_kernel(body: &[u8]) -> Self {
         let mut message = Self(body.get(..HEADER).unwrap_or(&[0; HEADER]).to_vec());
-        message.0[8] &= RTNH_F_ONLINK;
-        message.0[9..HEADER].fill(0);
+        let flags = [8, 9, 10, 11].map(|at| message.0[at]);
+        let asked_for = u32::from_ne_bytes(flags) & u32::from(RTNH_F_ONLINK);
+        message.0[8..HEADER].copy_from_slice(&asked_for.to_ne_bytes());
         let by_id = attributes(body).any(|(kind, _)| kind == RTA_NH_ID);
         for (kind, value) in attributes(body) {
             match kind {
@@ -262,11 +263,11 @@ mod tests {
     #[test]
     fn the_kernels_marks_are_not_sent_back() {
         let mut message = Message::route(&route());
-        message.0[8..12].copy_from_slice(&[0x14, 0x01, 0, 0]);
+        message.0[8..12].copy_from_slice(&0x0114_u32.to_ne_bytes());
         message.push(RTA_CACHEINFO, &[0; 32]);
         message.push(RTA_MULTIPATH, &[8, 0, 0x15, 0, 3, 0, 0, 0]);
         let again = Message::of_kernel(&message.0);
-        assert_eq!(again.0[8..12], [4, 0, 0, 0]);
+        assert_eq!(again.0[8..12], 4_u32.to_ne_bytes());
         assert!(!values(&again).iter().any(|(kind, _)| *kind == RTA_CACHEINFO));
         assert!(values(&again).contains(&(RTA_MULTIPATH, vec![8, 0, 4, 0, 3, 0, 0, 0])));
     }

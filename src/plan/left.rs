@@ -8,9 +8,9 @@ use serde_json::value::RawValue;
 use crate::cni::raw::value_of;
 use crate::cni::{CniResult, CniVersion, Object};
 use crate::config::DefaultRoutePolicy;
-use crate::kernel::{Family, Prefix};
+use crate::kernel::Family;
 
-use super::routes::Moved;
+use super::routes::{Moved, is_default, is_main};
 
 /// Whose result it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +44,11 @@ pub fn left(result: &RawValue, version: CniVersion, whose: Whose, moved: &Moved)
     let mut object = Object::parse(result.get().as_bytes()).ok()?;
     let mut routes: Vec<Object> = object.get("routes", "a list of routes").ok()?.unwrap_or_default();
     let before = routes.len();
-    routes.retain(|route| !route.get::<String>("dst", "a network").ok().flatten().is_some_and(|dst| lost(&dst)));
+    let is_lost = |route: &Object| {
+        let dst = route.get::<String>("dst", "a network").ok().flatten();
+        is_main(route.get("table", "a number").ok().flatten()) && dst.is_some_and(|dst| lost(&dst))
+    };
+    routes.retain(|route| !is_lost(route));
     if routes.len() == before && gained.is_empty() {
         return None;
     }
@@ -81,16 +85,16 @@ fn default_route(gateway: &IpAddr) -> Line {
 }
 
 fn is_default_of(dst: &str, gateways: &[IpAddr]) -> bool {
-    let Some(prefix) = Prefix::parse(dst).filter(|prefix| prefix.length == 0) else { return false };
-    gateways.iter().any(|gateway| Family::of(gateway) == Family::of(&prefix.address))
+    is_default(dst).is_some_and(|family| gateways.iter().any(|gateway| Family::of(gateway) == family))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::Prefix;
     use crate::plan::routes::Routed;
 
-    const RESULT: &str = r#"{"cniVersion":"1.0.0","ips":[{"address":"10.0.0.2/24","gateway":"10.0.0.1"}],"x":1.50,"routes":[{"dst":"0.0.0.0/0","gw":"10.0.0.1","y":1e2},{"dst":"10.9.0.0/16"},{"dst":"::/0","gw":"fd00::1"}]}"#;
+    const RESULT: &str = r#"{"cniVersion":"1.0.0","ips":[{"address":"10.0.0.2/24","gateway":"10.0.0.1"}],"x":1.50,"routes":[{"dst":"0.0.0.0/0","gw":"10.0.0.1","y":1e2},{"dst":"10.9.0.0/16"},{"dst":"::/0","gw":"fd00::1"},{"dst":"0.0.0.0/0","table":100}]}"#;
 
     #[track_caller]
     fn check(whose: Whose, policy: DefaultRoutePolicy, routes: Option<&str>) {
@@ -107,14 +111,14 @@ mod tests {
     #[test]
     fn a22_a_result_loses_and_gains_routes_and_nothing_else() {
         use DefaultRoutePolicy::{Metric, Replace};
-        let v6 = r#"{"dst":"10.9.0.0/16"},{"dst":"::/0","gw":"fd00::1"}"#;
+        let others = r#"{"dst":"10.9.0.0/16"},{"dst":"::/0","gw":"fd00::1"},{"dst":"0.0.0.0/0","table":100}"#;
         let kept = r#"{"dst":"10.96.0.0/12","gw":"10.0.0.1"}"#;
-        check(Whose::Chosen, Replace, Some(&format!("[{v6},{{\"dst\":\"0.0.0.0/0\",\"gw\":\"10.1.0.1\"}}]")));
-        check(Whose::Primary, Replace, Some(&format!("[{v6},{kept}]")));
-        check(Whose::Other, Replace, Some(&format!("[{v6}]")));
+        check(Whose::Chosen, Replace, Some(&format!("[{others},{{\"dst\":\"0.0.0.0/0\",\"gw\":\"10.1.0.1\"}}]")));
+        check(Whose::Primary, Replace, Some(&format!("[{others},{kept}]")));
+        check(Whose::Other, Replace, Some(&format!("[{others}]")));
         check(Whose::Other, Metric, None);
         let own = r#"{"dst":"0.0.0.0/0","gw":"10.0.0.1","y":1e2}"#;
-        check(Whose::Primary, Metric, Some(&format!("[{own},{v6},{kept}]")));
+        check(Whose::Primary, Metric, Some(&format!("[{own},{others},{kept}]")));
     }
 
     #[test]

@@ -108,7 +108,8 @@ fn gateways(wish: &Wish<'_>) -> Result<Vec<IpAddr>, String> {
         return Ok(wish.gateways.to_vec());
     }
     let result = wish.result;
-    let of_routes = result.routes.iter().filter(|route| is_default(&route.dst).is_some()).filter_map(|r| r.gw.as_ref());
+    let of_routes = result.routes.iter().filter(|route| is_default(&route.dst).is_some() && is_main(route.table));
+    let of_routes = of_routes.filter_map(|route| route.gw.as_ref());
     let of_addresses = result.ips.iter().filter_map(|ip| ip.gateway.as_ref());
     let mut found: Vec<IpAddr> = Vec::new();
     for gateway in of_routes.chain(of_addresses).filter_map(|text| text.parse().ok()) {
@@ -122,8 +123,13 @@ fn gateways(wish: &Wish<'_>) -> Result<Vec<IpAddr>, String> {
     }
 }
 
+/// Whether a route of a result, with this `table` (1.1.0), is one of the main table: there it is when it names none.
+pub(super) fn is_main(table: Option<u32>) -> bool {
+    table.is_none_or(|table| matches!(table, 0 | Route::MAIN))
+}
+
 /// The family of a destination that is everything.
-fn is_default(destination: &str) -> Option<Family> {
+pub(super) fn is_default(destination: &str) -> Option<Family> {
     Prefix::parse(destination).filter(|prefix| prefix.length == 0).map(|prefix| Family::of(&prefix.address))
 }
 
@@ -218,7 +224,8 @@ impl One<'_> {
                 if metric(entry) > winning {
                     continue;
                 }
-                let free = (metric(entry).saturating_add(BEHIND).max(winning + 1)..).find(|free| used.insert(*free));
+                let least = metric(entry).saturating_add(BEHIND).max(winning.saturating_add(1));
+                let free = (least..=u32::MAX).find(|free| used.insert(*free));
                 behind.push(Change::AddRoute(entry.message.with_metric(free.unwrap_or(u32::MAX))));
             }
             changes.push(Change::RemoveRoute(entry.message.clone()));

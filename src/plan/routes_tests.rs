@@ -144,6 +144,10 @@ fn b16_the_gateways_of_ones_own_result() {
             Ok(vec!["10.1.0.1", "fd01::1"]),
         ),
         (
+            r#"{"ips":[{"address":"10.1.0.2/24","gateway":"10.1.0.9"}],"routes":[{"dst":"0.0.0.0/0","gw":"10.1.0.1","table":100}]}"#,
+            Ok(vec!["10.1.0.9"]),
+        ),
+        (
             r#"{"ips":[{"address":"10.1.0.2/24"}],"routes":[{"dst":"10.9.0.0/16","gw":"10.1.0.1"}]}"#,
             Err("\"default-route\" is empty, and the network's result names no gateway; name one"),
         ),
