@@ -83,3 +83,14 @@ pub enum NetnsError {
         what: &'static str,
     },
 }
+
+impl NetnsError {
+    /// What happened and why, on one line.
+    #[must_use]
+    pub fn story(&self) -> String {
+        match std::error::Error::source(self) {
+            Some(source) => format!("{self}: {source}"),
+            None => self.to_string(),
+        }
+    }
+}

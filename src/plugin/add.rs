@@ -103,6 +103,5 @@ fn links(netns: &Netns) -> Result<BTreeSet<String>, CniError> {
 
 /// Code 8: there is no usable namespace (A43).
 pub(super) fn no_namespace(error: NetnsError) -> CniError {
-    let source = std::error::Error::source(&error).map(|source| format!(": {source}")).unwrap_or_default();
-    CniError::new(Code::NETNS, format!("CNI_NETNS: {error}{source}"))
+    CniError::new(Code::NETNS, format!("CNI_NETNS: {}", error.story()))
 }

@@ -1,7 +1,7 @@
 //! Tells neighbours of a pod's new addresses, when all of it is attached. Nothing here fails an ADD.
 
 use crate::cni::CniResult;
-use crate::netns::Netns;
+use crate::netns::{Netns, NetnsError};
 use crate::plan::announce::{announcement, any};
 use crate::plan::record::Record;
 
@@ -35,7 +35,6 @@ fn ours(record: &Record) -> Option<CniResult> {
     any(families, &result).then_some(result)
 }
 
-fn warn(error: &dyn std::error::Error, network: &str) {
-    let source = error.source().map(|source| format!(": {source}")).unwrap_or_default();
-    tracing::warn!(network, "neighbours may know its addresses by an earlier owner for a while: {error}{source}");
+fn warn(error: &NetnsError, network: &str) {
+    tracing::warn!(network, "neighbours may know its addresses by an earlier owner for a while: {}", error.story());
 }

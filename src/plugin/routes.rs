@@ -104,7 +104,7 @@ pub(super) fn restore(record: &Record) {
         return;
     }
     if let Err(error) = netns.unmake(&routed.changes) {
-        tracing::warn!("{}: {}", context(record), of_kernel(&error).msg);
+        tracing::warn!("{}: {}", context(record), error.story());
     }
 }
 
@@ -114,6 +114,5 @@ fn context(record: &Record) -> String {
 
 /// Code 5: the kernel refused, or cannot be asked.
 pub(super) fn of_kernel(error: &NetnsError) -> CniError {
-    let source = std::error::Error::source(error).map(|source| format!(": {source}")).unwrap_or_default();
-    CniError::new(Code::IO, format!("{error}{source}"))
+    CniError::new(Code::IO, error.story())
 }
