@@ -109,15 +109,17 @@ fn advertise(what: &Announcement) -> io::Result<()> {
     let raw = socket(AddressFamily::Inet6, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::IcmpV6)?;
     setsockopt(&raw, Ipv6MulticastHops, &HOPS)?;
     let everybody = SockaddrIn6::from(SocketAddrV6::new(ALL_NODES, 0, 0, what.link.index));
+    let mut first = Ok(());
     for address in &what.v6 {
         let sender = SockaddrIn6::from(SocketAddrV6::new(*address, 0, 0, what.link.index));
-        match bind(raw.as_raw_fd(), &sender) {
-            Err(Errno::EADDRNOTAVAIL) if what.tentative => continue,
-            bound => bound?,
-        }
-        sendto(raw.as_raw_fd(), &advertisement(*address, mac), &everybody, MsgFlags::empty())?;
+        let send = || sendto(raw.as_raw_fd(), &advertisement(*address, mac), &everybody, MsgFlags::empty());
+        let sent = match bind(raw.as_raw_fd(), &sender) {
+            Err(Errno::EADDRNOTAVAIL) if what.tentative => Ok(()),
+            bound => bound.and_then(|()| send().map(drop)),
+        };
+        first = first.and(sent);
     }
-    Ok(())
+    Ok(first?)
 }
 
 /// A neighbour advertisement that nobody asked for, with the flag that makes it override. The kernel fills the checksum in.

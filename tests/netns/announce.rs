@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests do I/O and panic")]
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use meta_cni::kernel::Announcement;
 use meta_cni::netns;
@@ -41,6 +42,30 @@ fn e6_permanent_neighbours_stay_and_the_rest_is_announced_all_the_same() {
         let neighbours = ip_in(&pod, &["neighbour", "show"]);
         assert!(neighbours.contains("10.9.0.9 dev net1 lladdr 02:00:00:00:00:09 PERMANENT"), "{neighbours}");
         assert!(neighbours.contains("10.9.0.2 dev net1"), "the first address was looked for: {neighbours}");
+    });
+}
+
+#[test]
+fn e6_an_address_that_is_gone_keeps_none_of_the_others_from_being_announced() {
+    kernel::isolated(|node| {
+        let pod = pod(node, "stale");
+        ip_in(&pod, &["address", "add", "fd09::2/64", "dev", "net1", "nodad"]);
+        let sent = || {
+            let netns = format!("--net={}", pod.display());
+            let counters = Command::new("nsenter").args([&netns, "cat", "/proc/net/snmp6"]).output().unwrap();
+            let counters = String::from_utf8(counters.stdout).unwrap();
+            counters
+                .lines()
+                .find(|line| line.starts_with("Icmp6OutType136"))
+                .map_or(0, |line| line.split_whitespace().last().unwrap().parse::<u32>().unwrap())
+        };
+        let before = sent();
+        let v6 = ["fd09::7", "fd09::2"].map(|address| address.parse().unwrap()).to_vec();
+        let mut both = announcement(&pod);
+        both.v6 = v6;
+        let error = netns::open(&pod).unwrap().announce(&both).unwrap_err();
+        assert!(error.to_string().contains("announce IPv6 addresses"), "{error}");
+        assert_eq!(sent(), before + 1);
     });
 }
 
