@@ -69,14 +69,15 @@ fn of_old(
     lost: &dyn Fn(&str) -> bool,
     gained: &[Line],
 ) -> Option<Box<RawValue>> {
-    let (mut view, _) = CniResult::parse(result.get().as_bytes(), version).ok()?;
+    let (before, _) = CniResult::parse(result.get().as_bytes(), version).ok()?;
+    let mut view = before.clone();
     view.routes.retain(|route| !lost(&route.dst));
     view.routes.extend(gained.iter().map(|(dst, gw)| crate::cni::result::Route {
         dst: dst.clone(),
         gw: gw.clone(),
         ..crate::cni::result::Route::default()
     }));
-    RawValue::from_string(view.to_text(version)).ok()
+    (view != before).then(|| RawValue::from_string(view.to_text(version)).ok()).flatten()
 }
 
 fn default_route(gateway: &IpAddr) -> Line {
@@ -134,8 +135,10 @@ mod tests {
         let text =
             r#"{"cniVersion":"0.2.0","ip4":{"ip":"10.0.0.2/24","routes":[{"dst":"0.0.0.0/0","gw":"10.0.0.1"}]}}"#;
         let result = RawValue::from_string(text.to_owned()).unwrap();
-        let of = |whose| left(&result, CniVersion::V0_2_0, whose, &moved).unwrap().get().to_owned();
-        assert_eq!(of(Whose::Chosen), text.replace("10.0.0.1", "10.1.0.1"));
-        assert_eq!(of(Whose::Other), r#"{"cniVersion":"0.2.0","ip4":{"ip":"10.0.0.2/24"}}"#);
+        let of = |whose, moved| left(&result, CniVersion::V0_2_0, whose, moved).map(|left| left.get().to_owned());
+        assert_eq!(of(Whose::Chosen, &moved), Some(text.replace("10.0.0.1", "10.1.0.1")));
+        assert_eq!(of(Whose::Other, &moved), Some(r#"{"cniVersion":"0.2.0","ip4":{"ip":"10.0.0.2/24"}}"#.to_owned()));
+        let routed = Routed { policy: DefaultRoutePolicy::Metric, ..moved.routed.clone() };
+        assert_eq!(of(Whose::Other, &Moved { routed, kept: Vec::new() }), None);
     }
 }
