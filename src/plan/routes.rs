@@ -160,8 +160,12 @@ impl One<'_> {
         self.of_family().filter(|entry| is_main_default(entry))
     }
 
-    /// A gateway must be on a network that the interface itself is on.
+    /// A gateway must be on a network that the interface itself is on, and be another host: the kernel takes a pod's own IPv4
+    /// address, and nothing leaves.
     fn reachable(&self) -> Result<(), String> {
+        if self.view.addresses.iter().any(|own| own.address == self.gateway) {
+            return Err(format!("gateway {} is an address of the pod itself", self.gateway));
+        }
         let hops = self.of_link(self.index).flat_map(|entry| entry.hops);
         let networks: Vec<Prefix> = hops.filter(|hop| hop.gateway.is_none()).filter_map(|hop| network(&hop)).collect();
         if networks.iter().any(|network| network.contains(&self.gateway)) {

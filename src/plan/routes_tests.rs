@@ -169,6 +169,7 @@ fn b16_what_cannot_be_is_refused() {
     };
     let view = namespace();
     check("10.7.0.1", &[], &view, "gateway 10.7.0.1 cannot be reached by net1, which is on 10.1.0.0/24");
+    check("10.1.0.2", &[], &view, "gateway 10.1.0.2 is an address of the pod itself");
     check("10.1.0.1", &["10.2.0.0/24"], &view, "\"primaryRoutes\": 10.2.0.0/24 is a network of another interface");
     let mut without = namespace();
     without.links.remove(2);
