@@ -100,14 +100,19 @@ fn temporary<T>(
         .map_err(StoreError::io("make a temporary file for", path))
 }
 
-/// Appends `bytes` to the file at `path`, which must be there, in one write. Readers pass over a last text that is not whole.
+/// Appends `bytes` to the file at `path`, which must be there, in one write. Readers pass over a last text that is not whole,
+/// and would refuse a file larger than `most`.
 ///
 /// # Errors
-/// [`StoreError`] when not all of it could be written.
-pub fn append(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+/// [`StoreError`] when not all of it could be written, and, with nothing written, when it would be too large.
+pub fn append(path: &Path, bytes: &[u8], most: u64) -> Result<(), StoreError> {
     let mut options = OpenOptions::new();
     let mut file =
         options.append(true).custom_flags(nix::libc::O_NOFOLLOW).open(path).map_err(StoreError::io("open", path))?;
+    let length = file.metadata().map_err(StoreError::io("examine", path))?.len();
+    if length + bytes.len() as u64 > most {
+        return Err(StoreError::refused(path, format!("would be larger than {} KiB", most >> 10)));
+    }
     file.write_all(bytes).map_err(StoreError::io("write", path))
 }
 
@@ -126,6 +131,18 @@ mod tests {
         }
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(super::super::list(path.parent().unwrap()).unwrap(), ["b.json"]);
+    }
+
+    #[test]
+    fn what_could_not_be_read_again_is_not_appended() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x");
+        assert!(append(&path, b"one", 8).is_err());
+        std::fs::write(&path, "zero").unwrap();
+        append(&path, b"four", 8).unwrap();
+        let error = append(&path, b"!", 8).unwrap_err();
+        assert!(error.to_string().contains("would be larger than"), "{error}");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "zerofour");
     }
 
     #[test]

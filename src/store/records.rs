@@ -58,7 +58,7 @@ impl Records {
     pub fn end(&self, record: &Record) -> Result<(), StoreError> {
         let path = self.path(&record.sandbox.container_id, &record.attachment.ifname);
         let line = record.ending_text().map_err(|error| StoreError::refused(&path, error.to_string()))?;
-        append(&path, line.as_bytes())
+        append(&path, line.as_bytes(), MOST_STATE)
     }
 
     /// Everything on disk of one sandbox.
