@@ -66,7 +66,7 @@ pub struct Record {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left: Option<Box<RawValue>>,
     /// The pod's default routes, when it was this attachment that asked for them.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "readable", skip_serializing_if = "Option::is_none")]
     pub routed: Option<Routed>,
 }
 
@@ -82,7 +82,7 @@ pub struct Ending {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left: Option<Box<RawValue>>,
     /// The pod's default routes, when it was this attachment that asked for them.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "readable", skip_serializing_if = "Option::is_none")]
     pub routed: Option<Routed>,
 }
 
@@ -101,6 +101,12 @@ pub enum RecordError {
     /// The envelope holds something else.
     #[error("lacks what a record has")]
     Content(#[source] serde_json::Error),
+}
+
+/// What a later version wrote in its own way is as if it were not there: the rest of the text still counts (F1).
+fn readable<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Routed>, D::Error> {
+    let text = Option::<Box<RawValue>>::deserialize(deserializer)?;
+    Ok(text.and_then(|text| serde_json::from_str(text.get()).ok()))
 }
 
 #[derive(Serialize, Deserialize)]
@@ -199,6 +205,16 @@ mod tests {
             if let Ok(read) = unseal::<Small>(&flipped) {
                 assert_eq!(read, Small { a: 7 }, "flip at {at}");
             }
+        }
+    }
+
+    #[test]
+    fn f1_routes_that_a_later_version_changed_keep_no_ending_from_being_read() {
+        for routed in [r#"{"gateways":["10.0.0.1"],"policy":"balance","changes":[]}"#, r#"{"changes":[{"x":1}]}"#, "7"]
+        {
+            let ending: Ending =
+                serde_json::from_str(&format!(r#"{{"state":"attached","result":{{}},"routed":{routed}}}"#)).unwrap();
+            assert_eq!((ending.state, ending.result.is_some(), ending.routed), (State::Attached, true, None));
         }
     }
 
