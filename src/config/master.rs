@@ -309,14 +309,19 @@ fn absolute_all(name: &'static str, paths: Vec<PathBuf>) -> Result<Vec<PathBuf>,
     paths.into_iter().map(|path| absolute(name, path)).collect()
 }
 
-/// `primaryRoutes`. The default route is none of them: it is what moves.
+/// `primaryRoutes`, each once. The default route is none of them: it is what moves.
 fn primary_routes(object: &Object) -> Result<Vec<Prefix>, ConfigError> {
     let texts: Vec<String> = list(object, "primaryRoutes", "a list of networks")?;
-    let parsed = texts.iter().map(|text| {
-        let network = Prefix::parse(text).filter(|network| network.length > 0);
-        network.ok_or_else(|| key("primaryRoutes", &format!("has {text:?}, which is no network such as 10.96.0.0/12")))
-    });
-    parsed.collect()
+    let mut networks = Vec::with_capacity(texts.len());
+    for text in texts {
+        let Some(network) = Prefix::parse(&text).filter(|network| network.length > 0) else {
+            return Err(key("primaryRoutes", &format!("has {text:?}, which is no network such as 10.96.0.0/12")));
+        };
+        if !networks.contains(&network) {
+            networks.push(network);
+        }
+    }
+    Ok(networks)
 }
 
 fn span(object: &Object, key: &str, default_seconds: u64) -> Result<Span, ConfigError> {
