@@ -100,7 +100,7 @@ impl Message {
                 RTA_CACHEINFO => {}
                 // They are those of the next hop object that the route names.
                 RTA_OIF | RTA_GATEWAY | RTA_VIA | RTA_MULTIPATH if by_id => {}
-                RTA_MULTIPATH => message.push(kind, &next_hops(value, None)),
+                RTA_MULTIPATH => message.push(kind, &next_hops(value)),
                 _ => message.push(kind, value),
             }
         }
@@ -133,13 +133,23 @@ impl Message {
         other
     }
 
-    /// The same route, of its several next hops only those that leave by this interface.
+    /// The same route with those of its next hops alone that leave by the interface `oif`. `None` when they are not in the
+    /// message, but in a next hop object that it names.
     #[must_use]
-    pub fn by(&self, oif: u32) -> Self {
+    pub fn by(&self, oif: u32) -> Option<Self> {
+        let (_, all) = attributes(&self.0).find(|(kind, _)| *kind == RTA_MULTIPATH)?;
+        let there = each_hop(all).filter(|hop| hop.get(4..NEXT_HOP) == Some(&oif.to_ne_bytes()));
         let mut other = self.without(RTA_MULTIPATH);
-        for (kind, value) in attributes(&self.0).filter(|(kind, _)| *kind == RTA_MULTIPATH) {
-            other.push(kind, &next_hops(value, Some(oif)));
-        }
+        other.push(RTA_MULTIPATH, &there.flatten().copied().collect::<Vec<u8>>());
+        Some(other)
+    }
+
+    /// The same route, whoever made it: the next hops of one IPv6 route may have come from several, and one that came from
+    /// another than the message says would not be found.
+    #[must_use]
+    pub fn of_anybody(&self) -> Self {
+        let mut other = self.clone();
+        other.0[5] = 0;
         other
     }
 
@@ -174,22 +184,26 @@ fn attributes(body: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     })
 }
 
-/// Next hops without the kernel's own flags: all of them, or those that leave by `oif`.
-fn next_hops(value: &[u8], oif: Option<u32>) -> Vec<u8> {
-    let mut kept = Vec::new();
+/// The next hops in an RTA_MULTIPATH, each with its attributes and what it is padded with.
+fn each_hop(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = value;
-    while let Some(head) = rest.first_chunk::<NEXT_HOP>() {
-        let length = usize::from(u16::from_ne_bytes([head[0], head[1]])).max(NEXT_HOP).next_multiple_of(4);
-        let (hop, others) = rest.split_at(length.min(rest.len()));
-        let leaves_by = u32::from_ne_bytes([head[4], head[5], head[6], head[7]]);
-        if oif.is_none_or(|oif| oif == leaves_by) {
-            let at = kept.len();
-            kept.extend(hop);
-            kept[at + 2] &= RTNH_F_ONLINK;
-        }
+    std::iter::from_fn(move || {
+        rest.get(..NEXT_HOP)?;
+        let length = usize::from(u16::from_ne_bytes([rest[0], rest[1]]));
+        let (hop, others) = rest.split_at(length.max(NEXT_HOP).next_multiple_of(4).min(rest.len()));
         rest = others;
-    }
-    kept
+        Some(hop)
+    })
+}
+
+/// Next hops without the kernel's own flags.
+fn next_hops(value: &[u8]) -> Vec<u8> {
+    let clean = |hop: &[u8]| {
+        let mut hop = hop.to_vec();
+        hop[2] &= RTNH_F_ONLINK;
+        hop
+    };
+    each_hop(value).flat_map(clean).collect()
 }
 
 const fn family(family: Family) -> u8 {
@@ -277,11 +291,11 @@ mod tests {
         let hop = |oif: u32| [&[12, 0, 0, 0][..], &oif.to_ne_bytes(), &[4, 0, 5, 0]].concat();
         let mut message = Message::route(&Route { oif: None, gateway: None, ..route() });
         message.push(RTA_MULTIPATH, &[hop(3), hop(4), hop(3)].concat());
-        let by = |oif| values(&message.by(oif)).pop();
+        let by = |oif| values(&message.by(oif).unwrap()).pop();
         assert_eq!(by(3), Some((RTA_MULTIPATH, [hop(3), hop(3)].concat())));
         assert_eq!(by(4), Some((RTA_MULTIPATH, hop(4))));
         let single = Message::route(&route());
-        assert_eq!(single.by(7), single);
+        assert_eq!(single.by(7), None);
         for end in 0..message.0.len() {
             let _ = Message::of_kernel(&message.0[..end]).by(3);
         }

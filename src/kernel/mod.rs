@@ -155,6 +155,14 @@ impl Prefix {
     pub fn contains(&self, address: &IpAddr) -> bool {
         Family::of(address) == Family::of(&self.address) && masked(*address, self.length) == self.address
     }
+
+    /// True if `address` is the one by which IPv4 reaches everybody on the network.
+    #[must_use]
+    pub fn is_broadcast(&self, address: &IpAddr) -> bool {
+        let IpAddr::V4(last) = address else { return false };
+        let mask = u32::MAX.checked_shl(32 - u32::from(self.length)).unwrap_or(0);
+        self.length < 31 && self.contains(address) && last.to_bits() | mask == u32::MAX
+    }
 }
 
 impl fmt::Display for Prefix {
@@ -181,12 +189,16 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// The route as far as it leaves by the interface with this index, if it does. The kernel makes one route of several
-    /// IPv6 ones that have the same destination and metric, whoever made them.
+    /// The part of it that leaves by the interface `oif`: the kernel makes one route of several with the same destination.
+    /// `None` when nothing does, or when that cannot be said without the rest.
     #[must_use]
-    pub fn by(&self, index: u32) -> Option<Self> {
-        let hops: Vec<Route> = self.hops.iter().filter(|hop| hop.oif == Some(index)).cloned().collect();
-        (!hops.is_empty()).then(|| Self { hops, message: self.message.by(index) })
+    pub fn by(&self, oif: u32) -> Option<Self> {
+        let hops: Vec<Route> = self.hops.iter().filter(|hop| hop.oif == Some(oif)).cloned().collect();
+        match hops.len() {
+            0 => None,
+            all if all == self.hops.len() => Some(self.clone()),
+            _ => Some(Self { hops, message: self.message.by(oif)? }),
+        }
     }
 }
 
@@ -233,5 +245,16 @@ mod tests {
         assert!(network.contains(&"10.111.255.255".parse().unwrap()));
         assert!(!network.contains(&"10.112.0.0".parse().unwrap()));
         assert!(!network.contains(&"::1".parse().unwrap()));
+        for (network, address, is) in [
+            ("10.1.0.0/24", "10.1.0.255", true),
+            ("10.1.0.0/24", "10.1.0.254", false),
+            ("10.1.0.0/24", "10.2.0.255", false),
+            ("0.0.0.0/0", "255.255.255.255", true),
+            ("10.1.0.2/31", "10.1.0.3", false),
+            ("10.1.0.3/32", "10.1.0.3", false),
+            ("fd00::/64", "fd00::ffff:ffff:ffff:ffff", false),
+        ] {
+            assert_eq!(Prefix::parse(network).unwrap().is_broadcast(&address.parse().unwrap()), is, "{address}");
+        }
     }
 }

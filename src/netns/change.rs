@@ -11,7 +11,7 @@ use nix::libc::{
     EADDRNOTAVAIL, EAFNOSUPPORT, EEXIST, EHOSTUNREACH, EINVAL, ENETDOWN, ENETUNREACH, ENODEV, ENOENT, ESRCH,
 };
 
-use crate::kernel::Change;
+use crate::kernel::{Change, Message};
 
 use super::dump::{self, Fault, Request};
 use super::{Netns, NetnsError};
@@ -24,7 +24,7 @@ const RTM_DELRULE: u16 = 33;
 /// Fail when it is there already; for a route: when any of its destination and metric is.
 const NLM_F_EXCL: u16 = 0x200;
 const NLM_F_CREATE: u16 = 0x400;
-/// Behind routes of the same destination and metric; without it an IPv4 route comes before them.
+/// Behind others of the same destination and metric, of which IPv4 has as many as somebody makes. Without it: before them.
 const NLM_F_APPEND: u16 = 0x800;
 
 /// What the kernel says when there is nothing to unmake, or when what a route led over is gone: its interface, its address.
@@ -38,14 +38,9 @@ impl Netns {
     /// `Enter`, `Change`.
     pub fn make(&self, changes: &[Change]) -> Result<(), NetnsError> {
         changes.iter().try_for_each(|change| match change {
-            // In the order in which the kernel lists them.
-            Change::AddRoute(message) => {
-                self.tell(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_APPEND, message.as_bytes(), "add a route")
-            }
-            Change::RemoveRoute(message) => self.tell(RTM_DELROUTE, 0, message.as_bytes(), "remove a route"),
-            Change::AddRule(message) => {
-                self.tell(RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, message.as_bytes(), "add a policy rule")
-            }
+            Change::AddRoute(message) => self.change(RTM_NEWROUTE, NLM_F_APPEND, message, "add a route"),
+            Change::RemoveRoute(message) => self.remove(message),
+            Change::AddRule(message) => self.change(RTM_NEWRULE, NLM_F_EXCL, message, "add a policy rule"),
             Change::IgnoreRouters { ifname, .. } => self.set_routers(ifname, "0"),
         })
     }
@@ -59,11 +54,9 @@ impl Netns {
         let mut first = Ok(());
         for change in changes.iter().rev() {
             let unmade = match change {
-                Change::AddRoute(message) => self.tell(RTM_DELROUTE, 0, message.as_bytes(), "remove a route"),
-                // The last that was taken away comes back first, and the others before it.
-                Change::RemoveRoute(message) => {
-                    self.tell(RTM_NEWROUTE, NLM_F_CREATE, message.as_bytes(), "put a route back")
-                }
+                Change::AddRoute(message) => self.remove(message),
+                // The last that was taken away was the last of its metric, so the others come before it again.
+                Change::RemoveRoute(message) => self.change(RTM_NEWROUTE, 0, message, "put a route back"),
                 Change::AddRule(message) => self.tell(RTM_DELRULE, 0, message.as_bytes(), "remove a policy rule"),
                 Change::IgnoreRouters { ifname, before } => self.set_routers(ifname, before),
             };
@@ -104,6 +97,14 @@ impl Netns {
             what: format!("set accept_ra_defrtr of {ifname} to {value}"),
             source,
         })
+    }
+
+    fn change(&self, kind: u16, how: u16, message: &Message, what: &str) -> Result<(), NetnsError> {
+        self.tell(kind, NLM_F_CREATE | how, message.as_bytes(), what)
+    }
+
+    fn remove(&self, message: &Message) -> Result<(), NetnsError> {
+        self.tell(RTM_DELROUTE, 0, message.of_anybody().as_bytes(), "remove a route")
     }
 
     /// Says one thing to the kernel and waits for its word that it was done.

@@ -150,7 +150,7 @@ impl One<'_> {
         self.view.entries.iter().filter(|entry| entry.hops.iter().all(|hop| hop.family == self.family))
     }
 
-    /// The main table's routes, as far as they leave by `index`.
+    /// The main table's routes that leave by `index`. Of those that the kernel joined with others', what is of that link.
     fn of_link(&self, index: u32) -> impl Iterator<Item = Entry> {
         let main = self.of_family().filter(|entry| entry.hops.iter().all(|hop| hop.table == Route::MAIN));
         main.filter_map(move |entry| entry.by(index))
@@ -160,14 +160,16 @@ impl One<'_> {
         self.of_family().filter(|entry| is_main_default(entry))
     }
 
-    /// A gateway must be on a network that the interface itself is on, and be another host: the kernel takes a pod's own IPv4
-    /// address, and nothing leaves.
+    /// A gateway must be on a network that the interface itself is on, and somebody else there.
     fn reachable(&self) -> Result<(), String> {
         if self.view.addresses.iter().any(|own| own.address == self.gateway) {
             return Err(format!("gateway {} is an address of the pod itself", self.gateway));
         }
-        let hops = self.of_link(self.index).flat_map(|entry| entry.hops);
-        let networks: Vec<Prefix> = hops.filter(|hop| hop.gateway.is_none()).filter_map(|hop| network(&hop)).collect();
+        let direct = self.of_link(self.index).flat_map(|entry| entry.hops).filter(|hop| hop.gateway.is_none());
+        let networks: Vec<Prefix> = direct.filter_map(|hop| network(&hop)).collect();
+        if let Some(everybody) = networks.iter().find(|network| network.is_broadcast(&self.gateway)) {
+            return Err(format!("gateway {} is the broadcast address of {everybody}", self.gateway));
+        }
         if networks.iter().any(|network| network.contains(&self.gateway)) {
             return Ok(());
         }

@@ -126,6 +126,43 @@ fn b16_with_the_metric_policy_others_come_after() {
     assert_eq!(moved.routed.changes.last(), Some(&Change::AddRoute(behind)));
 }
 
+/// The default route that the kernel makes of eth0's and net2's when they have the same metric.
+fn joined() -> Entry {
+    let hops: Vec<Route> = [("fd00::1", 2), ("fd02::1", 4)]
+        .map(|(gateway, oif)| entry("::/0", Some(gateway), oif, 1024).hops.remove(0))
+        .to_vec();
+    let mut body = vec![10, 0, 0, 0, 0, 3, 0, 1, 0, 0, 0, 0];
+    body.extend([60, 0, 9, 0]);
+    for hop in &hops {
+        let Some(IpAddr::V6(gateway)) = hop.gateway else { panic!("{hop:?}") };
+        body.extend([28, 0, 0, 0]);
+        body.extend(hop.oif.unwrap().to_ne_bytes());
+        body.extend([20, 0, 5, 0]);
+        body.extend(gateway.octets());
+    }
+    Entry { hops, message: Message::of_kernel(&body) }
+}
+
+#[test]
+fn b16_what_the_kernel_joined_with_others_is_still_the_primarys_way() {
+    let mut view = namespace();
+    view.entries[4] = joined();
+    let moved = planned(&["fd01::1"], DefaultRoutePolicy::Replace, &["fd96::/64"], &view).unwrap();
+    assert_eq!(short(&moved.routed.changes, &view), ["ignore on eth0", "+new", "+new", "+rule", "+new", "-#4", "+new"]);
+    assert_eq!(moved.kept, [(Prefix::parse("fd96::/64").unwrap(), Some("fd00::1".parse().unwrap()))]);
+    let Change::AddRoute(way) = &moved.routed.changes[2] else { panic!("{moved:?}") };
+    let (gateway, other) = (view.entries[4].hops[0].gateway, view.entries[4].hops[1].gateway);
+    let holds = |gateway: Option<IpAddr>| match gateway {
+        Some(IpAddr::V6(v6)) => way.as_bytes().windows(16).any(|bytes| bytes == v6.octets()),
+        _ => false,
+    };
+    assert!(holds(gateway) && !holds(other), "the primary's next hop and no other's: {way:?}");
+    // What names a next hop object does not say which of its hops is whose.
+    view.entries[4].message = Message::route(&view.entries[4].hops[0]);
+    let moved = planned(&["fd01::1"], DefaultRoutePolicy::Replace, &[], &view).unwrap();
+    assert_eq!(short(&moved.routed.changes, &view), ["ignore on eth0", "-#4", "+new"]);
+}
+
 #[test]
 fn b16_a_default_route_that_is_there_stays() {
     let mut view = namespace();
@@ -170,6 +207,8 @@ fn b16_what_cannot_be_is_refused() {
     let view = namespace();
     check("10.7.0.1", &[], &view, "gateway 10.7.0.1 cannot be reached by net1, which is on 10.1.0.0/24");
     check("10.1.0.2", &[], &view, "gateway 10.1.0.2 is an address of the pod itself");
+    check("10.0.0.2", &[], &view, "gateway 10.0.0.2 is an address of the pod itself");
+    check("10.1.0.255", &[], &view, "gateway 10.1.0.255 is the broadcast address of 10.1.0.0/24");
     check("10.1.0.1", &["10.2.0.0/24"], &view, "\"primaryRoutes\": 10.2.0.0/24 is a network of another interface");
     let mut without = namespace();
     without.links.remove(2);

@@ -157,6 +157,50 @@ fn b16_both_families_and_the_policy_that_keeps_the_others() {
     }
 }
 
+/// Two networks of a pod that give IPv6 default routes: the kernel makes one of them, with two next hops.
+#[test]
+fn b16_the_primary_keeps_its_way_also_where_the_kernel_joined_it_with_anothers() {
+    let networks = r#"[{ "name": "lan", "default-route": ["10.81.0.1", "fd81::1"] }, { "name": "wan" }]"#;
+    for policy in ["replace", "metric"] {
+        isolated(|kernel| {
+            let keep = ["10.96.0.0/12", "fd96::/48", "fd96::1/48"];
+            let scene = Scene::new(kernel, &json!({ "defaultRoutePolicy": policy, "primaryRoutes": keep }));
+            succeeded(&scene.call("ADD", networks).run());
+            for (world, service, own) in
+                [("192.0.2.1", "10.96.0.10", "10.80.0.2"), ("2001:db8::1", "fd96::10", "fd80::2")]
+            {
+                let ways = [vec![world], vec![service], vec![world, "from", own]].map(|way| scene.way(&way));
+                assert_eq!(ways, ["net1", "eth0", "eth0"], "{policy}: {world}");
+            }
+            succeeded(&scene.call("CHECK", networks).run());
+            succeeded(&scene.call("DEL", networks).run());
+            scene.untouched();
+        });
+    }
+}
+
+#[test]
+fn b16_default_routes_of_one_metric_and_from_several_hands_come_back() {
+    isolated(|kernel| {
+        let scene = Scene::new(kernel, &json!({}));
+        succeeded(&scene.call("ADD", "").run());
+        ip_in(&scene.pod, &["-6", "route", "replace", "default", "via", "fd80::1", "dev", "eth0", "proto", "static"]);
+        ip_in(&scene.pod, &["route", "prepend", "default", "via", "10.80.0.9", "dev", "eth0"]);
+        let routes = || ["-4", "-6"].map(|family| ip_in(&scene.pod, &[family, "route", "show"]));
+        let before = routes();
+        let networks = r#"[{ "name": "wan", "default-route": [] }]"#;
+        let second = |operation: &str| scene.call(operation, networks).env("CNI_IFNAME", "eth1").run();
+        succeeded(&second("ADD"));
+        let defaults = (scene.defaults("-4"), scene.defaults("-6"));
+        assert_eq!(defaults, (vec!["10.82.0.1 net1".to_owned()], vec!["fd82::1 net1".to_owned()]));
+        succeeded(&second("CHECK"));
+        succeeded(&second("DEL"));
+        assert_eq!(routes(), before);
+        succeeded(&scene.call("DEL", "").run());
+        scene.untouched();
+    });
+}
+
 #[test]
 fn b16_an_empty_list_means_the_gateways_of_the_networks_own_result() {
     isolated(|kernel| {
@@ -185,6 +229,11 @@ fn b15_b16_what_cannot_be_is_refused_and_leaves_nothing() {
                 r#"[{ "name": "lan", "default-route": ["10.99.0.1"] }]"#,
                 7,
                 "network \"default/lan\" net1: default-route: gateway 10.99.0.1 cannot be reached by net1, which is on 10.81.0.0/24",
+            ),
+            (
+                r#"[{ "name": "lan", "default-route": ["10.81.0.255"] }]"#,
+                7,
+                "network \"default/lan\" net1: default-route: gateway 10.81.0.255 is the broadcast address of 10.81.0.0/24",
             ),
             (
                 r#"[{ "name": "lan", "default-route": ["10.81.0.1"] }, { "name": "wan" }]"#,

@@ -213,3 +213,44 @@ fn routes_of_the_same_metric_are_copied_and_come_back_in_their_order() {
         inside.unmake(&far.iter().map(removed).collect::<Vec<_>>()).unwrap();
     });
 }
+
+#[test]
+fn routes_of_one_metric_and_of_several_hands_are_copied_taken_away_and_come_back() {
+    kernel::isolated(|node| {
+        let pod = node.netns("pod");
+        let run = |text: &str| ip_in(&pod, &text.split(' ').collect::<Vec<_>>());
+        for text in [
+            "link set lo up",
+            "link add near type veth peer name far",
+            "link set near up",
+            "link set far up",
+            "addr add 10.1.0.2/24 dev near",
+            "addr add fd01::2/64 dev near nodad",
+            "addr add fd02::2/64 dev far nodad",
+            "route add default via 10.1.0.1 dev near",
+            "route append default via 10.1.0.5 dev near",
+            "route append default via 10.1.0.6 dev near",
+            "-6 route add default via fd01::1 dev near proto static metric 5",
+            "-6 route append default via fd02::1 dev far proto 44 metric 5",
+        ] {
+            run(text);
+        }
+        // The order of routes of one metric says which of them is used.
+        let shown = |table: &str| run(&format!("-4 route show default table {table}"));
+        let (before, all) = (shown("main"), routing(&pod));
+        let inside = netns::open(&pod).unwrap();
+        let entries = inside.entries().unwrap();
+        let entries = defaults(&entries);
+        assert_eq!(entries.len(), 4, "{all}");
+        let copies = entries.iter().map(|entry| Change::AddRoute(entry.message.in_table(28_003)));
+        let removals = entries.iter().map(|entry| Change::RemoveRoute(entry.message.clone()));
+        let changes: Vec<Change> = copies.chain(removals).collect();
+        inside.make(&changes).unwrap();
+        assert_eq!(shown("28003"), before);
+        assert_eq!(defaults(&inside.entries().unwrap()).iter().filter(|e| e.hops[0].table == Route::MAIN).count(), 0);
+        inside.unmake(&changes).unwrap();
+        assert_eq!(shown("main"), before);
+        // The two hands are one now, that of the first.
+        assert_eq!(routing(&pod), all.replace("proto 44", "proto static"));
+    });
+}
