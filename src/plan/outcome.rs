@@ -64,6 +64,12 @@ impl Failure {
         matches!(&self.cause, Cause::Missing(MissingBinary { not_executable: None, .. }))
     }
 
+    /// True when the plugin did nothing, because it does not know the version of its configuration.
+    #[must_use]
+    pub fn refuses_the_version(&self) -> bool {
+        matches!(&self.cause, Cause::Refused(error) if error.code == Code::INCOMPATIBLE_VERSION)
+    }
+
     /// The failure as the runtime is told, with network, plugin, interface and phase in front.
     #[must_use]
     pub fn error(&self, attachment: &Attachment, operation: Operation) -> CniError {
@@ -93,6 +99,10 @@ impl Failure {
             Cause::Silent(exit) => {
                 CniError::new(Code::NO_ERROR, format!("failed with exit code {exit} and without an error on stdout"))
             }
+        };
+        let error = match error.msg.is_empty() {
+            true => CniError { msg: "it failed and gave no reason".to_owned(), ..error },
+            false => error,
         };
         let details = match (&self.stderr, error.details.is_empty()) {
             (None, _) => error.details.clone(),

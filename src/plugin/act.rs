@@ -136,11 +136,15 @@ pub(super) fn delete(acting: &Acting<'_>, record: &Record, deadline: Instant) ->
 }
 
 /// What the failures of a DEL mean: nothing when none of them can ever heal (F6), and then nothing is left to tell of the
-/// attachment's device; else the DEL is queued, and an error.
+/// attachment's device; else the DEL is queued, and an error. A plugin that refuses the version of the configuration has
+/// done so at an ADD that did not succeed too: it made nothing, and would keep the pod for ever.
 pub(super) fn judge(acting: &Acting<'_>, record: &Record, failures: Vec<Failure>) -> Result<(), CniError> {
     let (id, ifname) = (&record.sandbox.container_id, &record.attachment.ifname);
     let state_dir = &acting.context.config.state_dir;
-    let (lost, healing): (Vec<_>, Vec<_>) = failures.into_iter().partition(Failure::can_never_heal);
+    // Of a record without a namespace others made the attachment, and nobody knows how far they came.
+    let failed = record.state == State::Begun && record.netns.is_some();
+    let never = |failure: &Failure| failure.can_never_heal() || (failed && failure.refuses_the_version());
+    let (lost, healing): (Vec<_>, Vec<_>) = failures.into_iter().partition(never);
     for failure in lost {
         let error = failure.error(&record.attachment, Operation::Del);
         tracing::warn!("given up, because it can never heal: {}", error.msg);

@@ -35,7 +35,8 @@ fn open_dir(dir: &Path) -> io::Result<()> {
         Ok(()) => open(),
         Err(error) if error.kind() == ErrorKind::NotFound => {
             open_dir(dir.parent().ok_or(error)?)?;
-            open_dir(dir)
+            // Where no directory can be made (/proc) that is said in the same way.
+            DirBuilder::new().mode(OPEN).create(dir).and_then(|()| open())
         }
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
             let there = std::fs::metadata(dir)?;

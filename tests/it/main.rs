@@ -34,3 +34,4 @@ mod truth;
 mod verify;
 mod waits;
 mod worst;
+mod worst2;
