@@ -105,17 +105,6 @@ fn b16_both_families_move() {
 }
 
 #[test]
-fn b16_the_primary_keeps_its_part_of_a_route_that_the_kernel_made_one_with_anothers() {
-    let mut view = namespace();
-    let other = entry("::/0", Some("fd01::1"), 3, 1024);
-    view.entries[4].hops.extend(other.hops);
-    let moved = planned(&["fd01::1"], DefaultRoutePolicy::Replace, &["fd96::/64"], &view).unwrap();
-    let expected = ["ignore on eth0", "+new", "+new", "+rule", "+new", "-#4", "+new"];
-    assert_eq!(short(&moved.routed.changes, &view), expected);
-    assert_eq!(moved.kept, [(Prefix::parse("fd96::/64").unwrap(), Some("fd00::1".parse().unwrap()))]);
-}
-
-#[test]
 fn b16_with_the_metric_policy_others_come_after() {
     let mut view = namespace();
     view.entries.push(entry("0.0.0.0/0", Some("10.2.0.1"), 4, 1000));
