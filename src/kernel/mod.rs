@@ -107,6 +107,27 @@ pub struct Route {
 impl Route {
     /// The routing table that is used without any policy rule.
     pub const MAIN: u32 = 254;
+
+    /// Whether it is the route that `wanted` describes. One that names a next hop object says no interface and gateway.
+    #[must_use]
+    pub fn is(&self, wanted: &Self) -> bool {
+        let way = wanted.oif.is_none() || (self.oif, self.gateway) == (wanted.oif, wanted.gateway);
+        let place = |route: &Self| (route.family, route.destination, route.table, route.metric);
+        way && place(self) == place(wanted)
+    }
+}
+
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.destination {
+            Some((address, length)) => write!(f, "to {address}/{length}")?,
+            None => write!(f, "to everywhere ({})", self.family)?,
+        }
+        if let Some(gateway) = self.gateway {
+            write!(f, " via {gateway}")?;
+        }
+        write!(f, " of table {}", self.table)
+    }
 }
 
 impl Family {
@@ -199,6 +220,24 @@ impl Entry {
             all if all == self.hops.len() => Some(self.clone()),
             _ => Some(Self { hops, message: self.message.by(oif)? }),
         }
+    }
+}
+
+/// A policy rule that leads to a table by a packet's source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rule {
+    /// Where packets come from; all of its family when it is missing.
+    pub from: Option<Prefix>,
+    /// The table.
+    pub table: u32,
+    /// Its place; the lowest is asked first.
+    pub priority: u32,
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "rule {} to table {}", self.priority, self.table)?;
+        self.from.map_or(Ok(()), |from| write!(f, " for what comes from {}", from.address))
     }
 }
 

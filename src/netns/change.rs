@@ -14,12 +14,13 @@ use nix::libc::{
 use crate::kernel::{Change, Message};
 
 use super::dump::{self, Fault, Request};
-use super::{Netns, NetnsError};
+use super::{Netns, NetnsError, parse};
 
 const RTM_NEWROUTE: u16 = 24;
 const RTM_DELROUTE: u16 = 25;
 const RTM_NEWRULE: u16 = 32;
 const RTM_DELRULE: u16 = 33;
+const RTM_GETRULE: u16 = 34;
 
 /// Fail when it is there already; for a route: when any of its destination and metric is.
 const NLM_F_EXCL: u16 = 0x200;
@@ -70,6 +71,37 @@ impl Netns {
             }
         }
         first
+    }
+
+    /// The first of `changes` that is not there any more: the end of a sentence that begins with "has lost".
+    ///
+    /// # Errors
+    /// As [`Netns::links`].
+    pub fn lacks(&self, changes: &[Change]) -> Result<Option<String>, NetnsError> {
+        let body = [0; parse::ROUTE_HEADER_LEN];
+        let rules = self.list("rules", &Request::dump(RTM_GETRULE, &body), parse::rule)?;
+        let routes = self.routes()?;
+        for change in changes {
+            match change {
+                Change::AddRoute(message) => {
+                    let mut wanted = Vec::new();
+                    // What we made can be read; what cannot is not missed.
+                    let _ = parse::route(message.as_bytes(), &mut wanted);
+                    if let Some(lost) = wanted.iter().find(|wanted| !routes.iter().any(|route| route.is(wanted))) {
+                        return Ok(Some(format!("the route {lost}")));
+                    }
+                }
+                Change::AddRule(message) => {
+                    let mut wanted = Vec::new();
+                    let _ = parse::rule(message.as_bytes(), &mut wanted);
+                    if let Some(lost) = wanted.iter().find(|wanted| !rules.contains(wanted)) {
+                        return Ok(Some(format!("the {lost}")));
+                    }
+                }
+                Change::RemoveRoute(_) | Change::IgnoreRouters { .. } => {}
+            }
+        }
+        Ok(None)
     }
 
     /// What `accept_ra_defrtr` of each interface is; nothing for one that has no IPv6.

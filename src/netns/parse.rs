@@ -11,7 +11,7 @@ use netlink_packet_route::address::AddressHeader;
 use netlink_packet_route::link::{LinkFlags, LinkHeader};
 use netlink_packet_route::route::{RouteFlags, RouteHeader, RouteType};
 
-use crate::kernel::{Address, Entry, Family, Link, Message, Route, Scope};
+use crate::kernel::{Address, Entry, Family, Link, Message, Prefix, Route, Rule, Scope};
 
 pub(super) const LINK_HEADER_LEN: usize = 16;
 pub(super) const ADDRESS_HEADER_LEN: usize = 8;
@@ -30,6 +30,10 @@ const IFA_LOCAL: u16 = 2;
 const IFA_FLAGS: u16 = 8;
 const IFA_F_DADFAILED: u32 = 0x08;
 const IFA_F_TENTATIVE: u32 = 0x40;
+
+const FRA_SRC: u16 = 2;
+const FRA_PRIORITY: u16 = 6;
+const FRA_TABLE: u16 = 15;
 
 const RTA_DST: u16 = 1;
 const RTA_OIF: u16 = 4;
@@ -170,6 +174,21 @@ pub(super) fn entry(body: &[u8], entries: &mut Vec<Entry>) -> Result<(), DecodeE
     if !hops.is_empty() {
         entries.push(Entry { hops, message: Message::of_kernel(body) });
     }
+    Ok(())
+}
+
+/// One RTM_NEWRULE body: `struct fib_rule_hdr` begins as `struct rtmsg` does, with the source's prefix as its third byte.
+pub(super) fn rule(body: &[u8], rules: &mut Vec<Rule>) -> Result<(), DecodeError> {
+    let (mut from, mut table, mut priority) = (None, 0, 0);
+    for attribute in attributes(after(body, ROUTE_HEADER_LEN)?) {
+        match attribute? {
+            (FRA_SRC, value) => from = Some(Prefix { address: parse_ip(value)?, length: body[2] }),
+            (FRA_TABLE, value) => table = parse_u32(value)?,
+            (FRA_PRIORITY, value) => priority = parse_u32(value)?,
+            _ => {}
+        }
+    }
+    rules.push(Rule { from, table, priority });
     Ok(())
 }
 

@@ -92,7 +92,12 @@ pub(super) fn routed(netns: &Netns, record: &Record) -> Result<(), CniError> {
     let unreadable = |error: NetnsError| of_kernel(&error).in_context(&context(record));
     let links = netns.links().map_err(unreadable)?;
     let entries = netns.entries().map_err(unreadable)?;
-    holds(routed, record.attachment.ifname.as_str(), &links, &entries).map_err(wrong)
+    holds(routed, record.attachment.ifname.as_str(), &links, &entries).map_err(wrong)?;
+    // What keeps the primary's own way.
+    match netns.lacks(&routed.changes).map_err(unreadable)? {
+        Some(lost) => Err(wrong(format!("the pod has lost {lost}"))),
+        None => Ok(()),
+    }
 }
 
 /// Puts the routes back as they were before `record`'s attachment changed them, if its namespace is still there. What cannot

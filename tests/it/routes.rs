@@ -111,6 +111,28 @@ fn b16_b25_a22_one_default_route_by_the_interface_and_gateway_asked_for() {
         }
 
         succeeded(&scene.call("CHECK", LAN).run());
+        for (lost, put_back, what) in [
+            (
+                "rule del priority 1000",
+                "rule add from 10.80.0.2 lookup 28003 priority 1000",
+                "rule 1000 to table 28003 for what comes from 10.80.0.2",
+            ),
+            (
+                "route del default table 28003",
+                "route add default via 10.80.0.1 dev eth0 table 28003",
+                "route to everywhere (IPv4) via 10.80.0.1 of table 28003",
+            ),
+        ] {
+            let run = |text: &str| ip_in(&scene.pod, &text.split(' ').collect::<Vec<_>>());
+            run(lost);
+            let error = refused(&scene.call("CHECK", LAN).run(), 706);
+            assert_eq!(
+                error["msg"],
+                format!("network \"default/lan\" net1: default-route: the pod has lost the {what}")
+            );
+            run(put_back);
+            succeeded(&scene.call("CHECK", LAN).run());
+        }
         ip_in(&scene.pod, &["route", "replace", "default", "via", "10.80.0.1", "dev", "eth0"]);
         let error = refused(&scene.call("CHECK", LAN).run(), 706);
         assert_eq!(
