@@ -3,6 +3,7 @@
 //! Lenient when serving a pod: an unknown key is a warning (`MasterConfig::warnings`); a key of the wrong type is an error,
 //! because guessing what was meant could cost a pod a network.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use serde::de::DeserializeOwned;
@@ -314,7 +315,8 @@ fn primary_routes(object: &Object) -> Result<Vec<Prefix>, ConfigError> {
     let texts: Vec<String> = list(object, "primaryRoutes", "a list of networks")?;
     let mut networks = Vec::with_capacity(texts.len());
     for text in texts {
-        let Some(network) = Prefix::parse(&text).filter(|network| network.length > 0) else {
+        let can_be = |network: &Prefix| network.length > 0 && has_gateways(&network.address);
+        let Some(network) = Prefix::parse(&text).filter(can_be) else {
             return Err(key("primaryRoutes", &format!("has {text:?}, which is no network such as 10.96.0.0/12")));
         };
         if !networks.contains(&network) {
@@ -322,6 +324,12 @@ fn primary_routes(object: &Object) -> Result<Vec<Prefix>, ConfigError> {
         }
     }
     Ok(networks)
+}
+
+/// Whether hosts of a network can be reached by a gateway.
+fn has_gateways(address: &IpAddr) -> bool {
+    let mapped = matches!(address, IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some());
+    !(address.is_loopback() || address.is_multicast() || mapped)
 }
 
 fn span(object: &Object, key: &str, default_seconds: u64) -> Result<Span, ConfigError> {
@@ -392,6 +400,11 @@ mod tests {
                 r#"{"name":"n","clusterNetwork":"x","primaryRoutes":["10.96.0.0/12","::/0"]}"#,
                 7,
                 "master config: key \"primaryRoutes\" has \"::/0\", which is no network such as 10.96.0.0/12",
+            ),
+            (
+                r#"{"name":"n","clusterNetwork":"x","primaryRoutes":["::ffff:10.0.0.0/104"]}"#,
+                7,
+                "master config: key \"primaryRoutes\" has \"::ffff:10.0.0.0/104\", which is no network such as 10.96.0.0/12",
             ),
             (
                 r#"{"name":"n","clusterNetwork":"x","addBudget":"soon"}"#,
