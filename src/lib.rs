@@ -16,6 +16,8 @@ pub mod watch;
 
 pub mod gather;
 
+pub mod act;
+
 pub mod cli;
 pub mod plugin;
 

@@ -3,6 +3,12 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use crate::act::announce::announce;
+use crate::act::attach::attach_all;
+use crate::act::routes::route;
+use crate::act::sandbox::{lock, note};
+use crate::act::undo::undone;
+use crate::act::{Acting, Context};
 use crate::cni::{AttachmentId, CniError, CniResult, Code, Operation};
 use crate::config::MasterConfig;
 use crate::exec::Host;
@@ -14,12 +20,7 @@ use crate::plan::record::Record;
 use crate::plan::{Pod, Sandbox};
 use crate::store::lock::{SandboxLock, adding};
 
-use super::act::{Acting, attach_all, undone};
-use super::announce::announce;
-use super::context::Context;
 use super::leftovers::clear;
-use super::routes::route;
-use super::sandbox::{lock, note};
 
 /// Attaches the sandbox to the primary network and to every one that its pod asks for; gives the result as text.
 pub(super) fn add(context: &Context, id: &AttachmentId, netns: &Path) -> Result<String, CniError> {

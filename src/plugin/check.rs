@@ -2,15 +2,15 @@
 
 use std::path::Path;
 
+use crate::act::Context;
+use crate::act::routes::routed;
+use crate::act::sandbox::{lock_for_check, note};
 use crate::cni::{AttachmentId, CniError, Code, Operation};
 use crate::exec::{Host, chain};
 use crate::netns;
 use crate::plan::made::Made;
 
 use super::add::no_namespace;
-use super::context::Context;
-use super::routes::routed;
-use super::sandbox::{lock_for_check, note};
 
 /// Checks what this sandbox's ADD for `id` made.
 pub(super) fn check(context: &Context, id: &AttachmentId, netns: &Path) -> Result<(), CniError> {

@@ -2,6 +2,9 @@
 
 use std::time::Instant;
 
+use crate::act::sandbox::note;
+use crate::act::undo::finish;
+use crate::act::{Acting, Context};
 use crate::cni::{CniError, ContainerId, Operation};
 use crate::exec::Host;
 use crate::gather::after;
@@ -10,11 +13,6 @@ use crate::plan::gc::sort;
 use crate::plan::outcome::together;
 use crate::plan::record::Record;
 use crate::store::lock::{Attempt, SandboxLock, try_sandbox};
-
-use super::act::Acting;
-use super::context::Context;
-use super::del::finish;
-use super::sandbox::note;
 
 /// Finishes what is left of sandboxes that are gone.
 pub(super) fn gc(context: &Context) -> Result<(), CniError> {

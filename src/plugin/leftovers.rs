@@ -2,13 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use crate::act::Acting;
+use crate::act::undo::finish;
 use crate::cni::{AttachmentId, CniError, Code};
 use crate::kernel::NetnsId;
 use crate::plan::made::Made;
 use crate::plan::outcome::together;
-
-use super::act::Acting;
-use super::del::finish;
 
 /// Clears the way for an ADD of `id` in the namespace `netns`; gives the interface names that other ADDs of the sandbox have
 /// on record, which are taken whether there are links or not.

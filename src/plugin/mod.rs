@@ -3,25 +3,18 @@
 //! It runs on the host, does all the work itself, and never talks to the API server. Whatever happens, stdout carries one
 //! JSON document: the result, or the error.
 
-mod act;
 mod add;
-mod announce;
 mod check;
-mod context;
 mod del;
 mod gc;
 mod leftovers;
-mod routes;
-mod sandbox;
 mod status;
-mod verify;
 
+use crate::act::Context;
 use crate::cni::{CniError, CniVersion, Code, Invocation, Object, Operation, Request};
 use crate::config::MasterConfig;
 use crate::plan::chain::CALLER_VARIABLE;
 use crate::telemetry::{Level, LogSettings};
-
-use context::Context;
 
 /// What is printed on stdout, and whether the process succeeded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,7 +50,8 @@ pub fn run(variable: &dyn Fn(&str) -> Option<String>, stdin: std::io::Result<Vec
     if let Some(object) = &object {
         init_log(object, &variable("CNI_CONTAINERID").unwrap_or_default());
     }
-    let started = context::now();
+    #[expect(clippy::disallowed_methods, reason = "for the log: how long the call took")]
+    let started = std::time::Instant::now();
     let answer = stdin
         .and_then(|stdin| Invocation::parse(variable, stdin))
         .and_then(|invocation| guarded(invocation, variable(CALLER_VARIABLE).filter(|caller| !caller.is_empty())));

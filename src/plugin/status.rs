@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::act::Context;
 use crate::cni::{CniError, Code, Operation};
 use crate::exec::{Host, Runner as _};
 use crate::gather::{Resolver, binaries};
@@ -11,8 +12,6 @@ use crate::plan::outcome::{Cause, Failure};
 use crate::plan::status::{Question, questions, verdict};
 use crate::store::exists;
 use crate::store::verdicts::{keep, last};
-
-use super::context::Context;
 
 /// How long a plugin has for its answer.
 const PATIENCE: Duration = Duration::from_millis(900);

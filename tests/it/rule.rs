@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Module -> the modules that it may import. Imports point up this table, never down or sideways.
-const IMPORTS: [(&str, &[&str]); 15] = [
+const IMPORTS: [(&str, &[&str]); 16] = [
     ("cni", &[]),
     ("kernel", &[]),
     ("npwg", &["cni", "kernel"]),
@@ -19,6 +19,8 @@ const IMPORTS: [(&str, &[&str]); 15] = [
     ("netns", &["kernel"]),
     // The shared first step of an ADD: the plugin gathers to act, the command line to show.
     ("gather", &["cni", "npwg", "config", "profile", "plan", "exec", "store", "watch"]),
+    // The third step: the plugin acts for the runtime, the sweep for nobody.
+    ("act", &["cni", "kernel", "npwg", "config", "profile", "plan", "exec", "store", "netns", "gather"]),
     ("telemetry", &[]),
     (
         "plugin",
@@ -34,6 +36,7 @@ const IMPORTS: [(&str, &[&str]); 15] = [
             "watch",
             "netns",
             "gather",
+            "act",
             "telemetry",
         ],
     ),
@@ -51,6 +54,7 @@ const IMPORTS: [(&str, &[&str]); 15] = [
             "watch",
             "netns",
             "gather",
+            "act",
             "telemetry",
         ],
     ),

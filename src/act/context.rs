@@ -10,20 +10,26 @@ use crate::gather::search_path;
 use crate::plan::record::ProcessMark;
 use crate::store::records::Records;
 
-/// One call of the plugin.
-pub(super) struct Context {
+/// One call.
+pub struct Context {
+    /// The master config.
     pub config: MasterConfig,
+    /// `CNI_ARGS`.
     pub args: CniArgs,
     /// `CNI_PATH` with `binDir`.
     pub path: SearchPath,
+    /// The records of this node.
     pub records: Records,
+    /// When it began.
     pub started: Instant,
     /// The process of this call.
     pub call: ProcessMark,
 }
 
 impl Context {
-    pub(super) fn new(config: MasterConfig, args: CniArgs, path: SearchPath) -> Self {
+    /// A call that begins now.
+    #[must_use]
+    pub fn new(config: MasterConfig, args: CniArgs, path: SearchPath) -> Self {
         Self {
             path: search_path(path, &config),
             records: Records::new(&config.state_dir),
@@ -35,21 +41,22 @@ impl Context {
     }
 
     /// When waits of an ADD end.
-    pub(super) fn add_deadline(&self) -> Instant {
+    #[must_use]
+    pub fn add_deadline(&self) -> Instant {
         self.started + self.config.add_budget.0
     }
 
     /// What is left until `deadline`, at least a second: what must be tried is tried.
-    pub(super) fn left(deadline: Instant) -> Duration {
+    #[must_use]
+    pub fn left(deadline: Instant) -> Duration {
         deadline.saturating_duration_since(Instant::now()).max(Duration::from_secs(1))
     }
 
-    pub(super) fn epoch(&self) -> Result<String, CniError> {
+    /// The epoch of this node (docs/state.md).
+    ///
+    /// # Errors
+    /// Code 5 when its file can be neither read nor made.
+    pub fn epoch(&self) -> Result<String, CniError> {
         Ok(crate::store::epoch::epoch(&self.config.run_dir)?)
     }
-}
-
-/// When this call started.
-pub(super) fn now() -> Instant {
-    Instant::now()
 }

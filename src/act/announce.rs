@@ -6,7 +6,7 @@ use crate::plan::announce::{announcement, any};
 use crate::plan::record::Record;
 
 /// Announces the addresses of those attachments that are ours to announce.
-pub(super) fn announce(netns: &Netns, records: &[Record]) {
+pub fn announce(netns: &Netns, records: &[Record]) {
     let results: Vec<(&Record, CniResult)> =
         records.iter().filter_map(|record| Some((record, ours(record)?))).collect();
     if results.is_empty() {

@@ -10,7 +10,7 @@ use super::routes::of_kernel;
 ///
 /// # Errors
 /// Code 706 with what was asked for and what is there, 5 when the kernel cannot be asked.
-pub(super) fn verified(netns: &Netns, record: &Record) -> Result<(), CniError> {
+pub fn verified(netns: &Netns, record: &Record) -> Result<(), CniError> {
     let attachment = &record.attachment;
     let Some(verify) = &attachment.verify else { return Ok(()) };
     let text = record.result.as_ref().map_or("", |text| text.get());

@@ -8,7 +8,7 @@ use crate::exec::process::Mark;
 use crate::plan::record::ProcessMark;
 use crate::store::lock::{Attempt, LockHolder, SandboxLock, holder, try_sandbox};
 
-use super::context::Context;
+use super::Context;
 
 /// How long DEL waits for a process that left the groups it was started in and still holds the lock.
 const STRAY: Duration = Duration::from_secs(2);
@@ -20,7 +20,7 @@ const RETRY: Duration = Duration::from_millis(5);
 ///
 /// # Errors
 /// Code 11 with who holds it.
-pub(super) fn lock(
+pub fn lock(
     context: &Context,
     id: &ContainerId,
     operation: Operation,
@@ -43,11 +43,7 @@ pub(super) fn lock(
 ///
 /// # Errors
 /// Code 11 with who holds it.
-pub(super) fn lock_for_check(
-    context: &Context,
-    id: &ContainerId,
-    deadline: Instant,
-) -> Result<Option<SandboxLock>, CniError> {
+pub fn lock_for_check(context: &Context, id: &ContainerId, deadline: Instant) -> Result<Option<SandboxLock>, CniError> {
     let run_dir = &context.config.run_dir;
     match try_sandbox(run_dir, id, context.call, Operation::Check)? {
         Attempt::Held(lock) => return Ok(Some(lock)),
@@ -63,7 +59,7 @@ pub(super) fn lock_for_check(
 ///
 /// # Errors
 /// Code 11 when another DEL is at work past `deadline`.
-pub(super) fn wrest(context: &Context, id: &ContainerId, deadline: Instant) -> Result<Option<SandboxLock>, CniError> {
+pub fn wrest(context: &Context, id: &ContainerId, deadline: Instant) -> Result<Option<SandboxLock>, CniError> {
     let run_dir = &context.config.run_dir;
     let mut ended_at = None;
     loop {
@@ -132,7 +128,7 @@ fn named(dev: u64, ino: u64) -> String {
 
 /// Writes every process that is started into `lock`, so that another call can end it. A DEL that has no lock, or whose disk
 /// is full, runs its plugins all the same: `strict` is for the others.
-pub(super) fn note(lock: Option<&SandboxLock>, strict: bool) -> impl Fn(Mark<'_>) -> std::io::Result<()> {
+pub fn note(lock: Option<&SandboxLock>, strict: bool) -> impl Fn(Mark<'_>) -> std::io::Result<()> {
     move |mark| {
         let Some(lock) = lock else { return Ok(()) };
         let noted = match mark {

@@ -1,100 +1,25 @@
-//! Carries a plan out, attachment by attachment, each recorded before its delegates run; takes all of it back on a failure.
+//! Takes attachments back: plugins' DEL backwards, what the kernel was changed in put back, and what is left undone queued.
 
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::cni::{CniError, Code, Operation};
-use crate::exec::{Host, chain};
-use crate::netns::Netns;
-use crate::plan::Plan;
+use crate::cni::{CniError, Operation, SearchPath};
+use crate::exec::{chain, find};
+use crate::netns::{identity, own};
 use crate::plan::chain::Process;
-use crate::plan::outcome::{Cause, Failure, together};
+use crate::plan::outcome::{Failure, together};
 use crate::plan::record::{Record, State};
-use crate::store::lock::SandboxLock;
-use crate::store::{devinfo, queue, remove};
+use crate::store::{queue, remove};
 
-use super::context::Context;
 use super::routes::restore;
-use super::verify::verified;
+use super::{Acting, Context};
 
 /// What an undo may take beyond the ADD's own time.
 const UNDO: Duration = Duration::from_secs(30);
 
-/// What this call acts with.
-pub(super) struct Acting<'a> {
-    pub context: &'a Context,
-    pub host: &'a Host<'a>,
-    pub lock: Option<&'a SandboxLock>,
-    pub epoch: String,
-}
-
-/// Attaches every attachment of `plan` in order; gives their records.
-///
-/// # Errors
-/// The first failure. Everything begun has been taken back then, or is in the queue.
-pub(super) fn attach_all(acting: &Acting<'_>, plan: Plan, netns: &Netns) -> Result<Vec<Record>, CniError> {
-    let of = plan.attachments.len();
-    let mut records: Vec<Record> = Vec::with_capacity(of);
-    for attachment in plan.attachments {
-        let record = Record {
-            sandbox: plan.sandbox.clone(),
-            netns: Some(netns.identity()),
-            epoch: acting.epoch.clone(),
-            request: plan.request.clone(),
-            of,
-            attachment,
-            call: acting.context.call,
-            state: State::Begun,
-            result: None,
-            left: None,
-            routed: None,
-        };
-        match attach(acting, netns, record) {
-            Ok(record) => records.push(record),
-            Err((begun, error)) => {
-                records.extend(begun.map(|record| *record));
-                return Err(undone(acting, records, error));
-            }
-        }
-    }
-    Ok(records)
-}
-
-/// One attachment. On a failure its record comes back if it was begun, so that it is undone with the others.
-fn attach(acting: &Acting<'_>, netns: &Netns, mut record: Record) -> Result<Record, (Option<Box<Record>>, CniError)> {
-    let records = &acting.context.records;
-    let context = format!("network {:?} {}", record.attachment.network, record.attachment.ifname);
-    let ready = record.attachment.device_info.as_deref().map_or(Ok(()), devinfo::prepare);
-    if let Err(error) = ready.and_then(|()| records.put(&record)) {
-        return Err((None, CniError::from(error).in_context(&context)));
-    }
-    match chain::add(acting.host, &record.sandbox, &record.attachment) {
-        Ok(result) => {
-            record.result = Some(result);
-            record.state = State::Attached;
-        }
-        Err(failure) => {
-            let error = failure.error(&record.attachment, Operation::Add);
-            // What was never started made nothing, and cannot be started to take it back either.
-            if matches!(failure.cause, Cause::Missing(_)) {
-                record.attachment.calls.retain(|call| call.plugin != failure.plugin);
-            }
-            return Err((Some(Box::new(record)), error));
-        }
-    }
-    // A DEL that could not end us took the lock's file away: what we made must go, and nobody waits for our answer.
-    if acting.lock.is_some_and(|lock| !lock.is_current()) {
-        let error = CniError::new(Code::TRY_AGAIN, "a DEL of this sandbox came in between; all is taken back");
-        return Err((Some(Box::new(record)), error.in_context(&context)));
-    }
-    match verified(netns, &record).and_then(|()| records.end(&record).map_err(CniError::from)) {
-        Ok(()) => Ok(record),
-        Err(error) => Err((Some(Box::new(record)), error.in_context(&context))),
-    }
-}
-
 /// Takes everything in `records` back, the last first, and gives `cause` with what could not be. What was undone becomes a
 /// tombstone.
-pub(super) fn undone(acting: &Acting<'_>, records: Vec<Record>, cause: CniError) -> CniError {
+pub fn undone(acting: &Acting<'_>, records: Vec<Record>, cause: CniError) -> CniError {
     let left = undo_all(acting, records);
     if left.is_empty() {
         return cause;
@@ -126,7 +51,7 @@ fn undo_all(acting: &Acting<'_>, records: Vec<Record>) -> Vec<CniError> {
 }
 
 /// Takes back what the record's attachment had changed of the pod's routes, then runs DEL of every plugin, in reverse.
-pub(super) fn delete(acting: &Acting<'_>, record: &Record, deadline: Instant) -> Vec<Failure> {
+pub fn delete(acting: &Acting<'_>, record: &Record, deadline: Instant) -> Vec<Failure> {
     let bound = |process: Process| {
         let deadline = process.deadline.min(Context::left(deadline));
         Process { deadline, ..process }
@@ -138,7 +63,7 @@ pub(super) fn delete(acting: &Acting<'_>, record: &Record, deadline: Instant) ->
 /// What the failures of a DEL mean: nothing when none of them can ever heal (F6), and then nothing is left to tell of the
 /// attachment's device; else the DEL is queued, and an error. A plugin that refuses the version of the configuration has
 /// done so at an ADD that did not succeed too: it made nothing, and would keep the pod for ever.
-pub(super) fn judge(acting: &Acting<'_>, record: &Record, failures: Vec<Failure>) -> Result<(), CniError> {
+pub fn judge(acting: &Acting<'_>, record: &Record, failures: Vec<Failure>) -> Result<(), CniError> {
     let (id, ifname) = (&record.sandbox.container_id, &record.attachment.ifname);
     let state_dir = &acting.context.config.state_dir;
     // Of a record without a namespace others made the attachment, and nobody knows how far they came.
@@ -165,4 +90,49 @@ pub(super) fn judge(acting: &Acting<'_>, record: &Record, failures: Vec<Failure>
             Err(error)
         }
     }
+}
+
+/// Runs DEL of one record and removes it when that succeeded, or can never.
+pub fn finish(
+    acting: &Acting<'_>,
+    mut record: Record,
+    given: Option<&Path>,
+    deadline: Instant,
+) -> Result<(), CniError> {
+    record.sandbox.netns = namespace(&record, given);
+    find_again(&mut record, &acting.context.path);
+    let failures = delete(acting, &record, deadline);
+    judge(acting, &record, failures)?;
+    acting.context.records.remove(&record.sandbox.container_id, &record.attachment.ifname)?;
+    Ok(())
+}
+
+/// Plugins that moved since the ADD are looked for again, first where they were, then where this call says. What they are
+/// given stays as it was, but that the search path has both.
+fn find_again(record: &mut Record, now: &SearchPath) {
+    let path = std::mem::take(&mut record.attachment.path);
+    record.attachment.path = now.dirs().iter().fold(path, |path, dir| path.and(dir));
+    for call in &mut record.attachment.calls {
+        let before: Vec<PathBuf> = call.binary.parent().map(Path::to_owned).into_iter().collect();
+        let found = find(&call.plugin, &before).or_else(|_| find(&call.plugin, record.attachment.path.dirs()));
+        if let Ok(binary) = found {
+            call.binary = binary;
+        }
+    }
+}
+
+/// The path that plugins are given. A path that is now another namespace's is not touched: then it is empty, which
+/// plugins take as "gone". One at which there is nothing is given as it was, because some plugins know their own by it.
+pub(super) fn namespace(record: &Record, given: Option<&Path>) -> PathBuf {
+    let recorded = (!record.sandbox.netns.as_os_str().is_empty()).then_some(record.sandbox.netns.as_path());
+    let mut gone = None;
+    for path in recorded.into_iter().chain(given) {
+        match (identity(path), record.netns) {
+            (Ok(now), Some(then)) if now == then => return path.to_owned(),
+            (Ok(now), None) if own().is_ok_and(|own| own != now) => return path.to_owned(),
+            (Ok(_), _) => {}
+            (Err(_), _) => gone = gone.or(Some(path)),
+        }
+    }
+    gone.map(Path::to_owned).unwrap_or_default()
 }

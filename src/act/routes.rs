@@ -7,13 +7,13 @@ use crate::plan::left::{Whose, left};
 use crate::plan::record::Record;
 use crate::plan::routes::{Moved, View, Wish, holds, plan};
 
-use super::act::Acting;
+use super::Acting;
 
 /// Gives the pod of `records` the default routes that one of its attachments asked for, if one did.
 ///
 /// # Errors
 /// Code 7 for what cannot be, 5 for a refusal of the kernel's or of the disk. What was changed is on record then.
-pub(super) fn route(acting: &Acting<'_>, netns: &Netns, records: &mut [Record]) -> Result<(), CniError> {
+pub fn route(acting: &Acting<'_>, netns: &Netns, records: &mut [Record]) -> Result<(), CniError> {
     let Some(chosen) = records.iter().position(|record| record.attachment.default_route.is_some()) else {
         return Ok(());
     };
@@ -81,7 +81,7 @@ fn view(netns: &Netns) -> Result<View, NetnsError> {
 ///
 /// # Errors
 /// Code 706, or 5 when the kernel cannot be asked.
-pub(super) fn routed(netns: &Netns, record: &Record) -> Result<(), CniError> {
+pub fn routed(netns: &Netns, record: &Record) -> Result<(), CniError> {
     if record.attachment.default_route.is_none() {
         return Ok(());
     }
@@ -102,7 +102,7 @@ pub(super) fn routed(netns: &Netns, record: &Record) -> Result<(), CniError> {
 
 /// Puts the routes back as they were before `record`'s attachment changed them, if its namespace is still there. What cannot
 /// be put back goes with the namespace: it keeps no DEL from going on.
-pub(super) fn restore(record: &Record) {
+pub fn restore(record: &Record) {
     let Some(routed) = record.routed.as_ref().filter(|routed| !routed.changes.is_empty()) else { return };
     let Ok(netns) = netns::open(&record.sandbox.netns) else { return };
     if record.netns.is_some_and(|then| then != netns.identity()) {
@@ -118,6 +118,6 @@ fn context(record: &Record) -> String {
 }
 
 /// Code 5: the kernel refused, or cannot be asked.
-pub(super) fn of_kernel(error: &NetnsError) -> CniError {
+pub fn of_kernel(error: &NetnsError) -> CniError {
     CniError::new(Code::IO, error.story())
 }

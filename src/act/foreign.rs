@@ -1,0 +1,125 @@
+//! DEL of what has no record: added before meta-cni, under Multus, or the record was lost (F13).
+
+use std::path::Path;
+use std::time::Instant;
+
+use crate::cni::{AttachmentId, CniError};
+use crate::gather::{Resolver, binaries};
+use crate::plan::del::Foreign;
+use crate::plan::outcome::together;
+use crate::plan::record::{Record, State};
+use crate::plan::{Pod, Sandbox};
+use crate::store::foreign::{Kept, libcni, multus};
+
+use super::Acting;
+use super::undo::{delete, finish, namespace};
+
+/// Where libcni keeps its cache, for every runtime.
+const LIBCNI_CACHE: &str = "/var/lib/cni";
+
+/// DEL of a sandbox that we have no record of: added before meta-cni, under Multus, or its record was lost.
+pub(super) fn without_record(
+    acting: &Acting<'_>,
+    id: &AttachmentId,
+    netns: Option<&Path>,
+    deadline: Instant,
+    damaged: bool,
+) -> Result<(), CniError> {
+    let config = &acting.context.config;
+    let kept = [
+        multus(&config.cni_dir, &id.container_id, &id.ifname),
+        libcni(LIBCNI_CACHE.as_ref(), &id.container_id, &id.ifname),
+    ];
+    let Some(kept) = kept.into_iter().find(|kept| !kept.attachments.is_empty()) else {
+        // Without a trace of an attachment, links of that name in the namespace may be anybody's: they are not touched.
+        return guess(acting, id, netns.filter(|_| damaged), deadline);
+    };
+    let names: Vec<&str> = kept.attachments.iter().map(|foreign| foreign.network.as_str()).collect();
+    tracing::info!(networks = names.join(", "), "no record; deleted by what the runtime or Multus kept");
+    let errors = delete_foreign(acting, id, netns, deadline, &kept);
+    match together(errors) {
+        None => {
+            kept.forget();
+            Ok(())
+        }
+        Some(error) => Err(error),
+    }
+}
+
+fn delete_foreign(
+    acting: &Acting<'_>,
+    id: &AttachmentId,
+    netns: Option<&Path>,
+    deadline: Instant,
+    kept: &Kept,
+) -> Vec<CniError> {
+    let mut errors = Vec::new();
+    for (ordinal, foreign) in kept.attachments.iter().enumerate().rev() {
+        let record = foreign_record(acting, id, netns, foreign, (ordinal, kept.attachments.len()));
+        // From here on it is one of acting: if its DEL fails, it can be tried again.
+        if let Err(error) = acting.context.records.put(&record) {
+            tracing::warn!(error = error.story(), "not recorded");
+        }
+        errors.extend(finish(acting, record, netns, deadline).err());
+    }
+    errors
+}
+
+/// An attachment that others made, as a record.
+fn foreign_record(
+    acting: &Acting<'_>,
+    id: &AttachmentId,
+    netns: Option<&Path>,
+    foreign: &Foreign,
+    (ordinal, of): (usize, usize),
+) -> Record {
+    let context = acting.context;
+    let binaries = binaries(std::iter::once(&foreign.list), &context.path);
+    let (attachment, missing) = foreign.attachment(ordinal, &context.args, &context.path, &binaries);
+    for (plugin, why) in missing {
+        tracing::warn!("given up, because it can never heal: {}", why.error(&plugin).msg);
+    }
+    Record {
+        sandbox: Sandbox {
+            container_id: id.container_id.clone(),
+            netns: netns.map(Path::to_owned).unwrap_or_default(),
+            pod: Pod::of(&context.args),
+        },
+        netns: None,
+        epoch: acting.epoch.clone(),
+        request: id.ifname.clone(),
+        of,
+        attachment,
+        call: context.call,
+        state: State::Begun,
+        result: foreign.result.clone(),
+        left: None,
+        routed: None,
+    }
+}
+
+/// DEL of the current primary, because nothing is known. Best effort: there may never have been anything.
+fn guess(acting: &Acting<'_>, id: &AttachmentId, netns: Option<&Path>, deadline: Instant) -> Result<(), CniError> {
+    let network = match Resolver::new(&acting.context.config).primary_now() {
+        Ok(network) => network,
+        Err(error) => {
+            tracing::info!("no record and no primary, so there is nothing to delete: {}", error.msg);
+            return Ok(());
+        }
+    };
+    let foreign = Foreign {
+        network: network.display,
+        list: network.list,
+        ifname: id.ifname.clone(),
+        arguments: acting.context.config.runtime_config.clone(),
+        args: None,
+        result: None,
+    };
+    let mut record = foreign_record(acting, id, netns, &foreign, (0, 1));
+    record.sandbox.netns = namespace(&record, netns);
+    for failure in delete(acting, &record, deadline) {
+        let error = failure.error(&record.attachment, crate::cni::Operation::Del);
+        tracing::warn!("no record, so the current primary was asked, in vain: {}", error.msg);
+    }
+    Ok(())
+}

@@ -1,0 +1,32 @@
+//! The third step: what is done to a sandbox. Shared by the plugin, which does what a runtime asks, and the sweep, which finishes
+//! what nobody asks for any more.
+//!
+//! Owns the order of record, plugins and outcome, the lock of a sandbox, and what a failure takes back. Decides nothing about
+//! networks: a plan or a record says what is to be done.
+
+pub mod announce;
+pub mod attach;
+mod context;
+pub mod del;
+mod foreign;
+pub mod routes;
+pub mod sandbox;
+pub mod undo;
+mod verify;
+
+use crate::exec::Host;
+use crate::store::lock::SandboxLock;
+
+pub use context::Context;
+
+/// What a call acts with.
+pub struct Acting<'a> {
+    /// The call.
+    pub context: &'a Context,
+    /// Where plugins are run.
+    pub host: &'a Host<'a>,
+    /// The sandbox's lock, when it could be had.
+    pub lock: Option<&'a SandboxLock>,
+    /// The epoch; empty when it is not known.
+    pub epoch: String,
+}
