@@ -18,6 +18,8 @@ pub mod gather;
 
 pub mod act;
 
+pub mod sweep;
+
 pub mod cli;
 pub mod plugin;
 

@@ -52,6 +52,12 @@ impl Context {
         deadline.saturating_duration_since(Instant::now()).max(Duration::from_secs(1))
     }
 
+    /// The epoch of this node, which is not made if there is none; empty then.
+    #[must_use]
+    pub fn known_epoch(&self) -> String {
+        crate::store::epoch::known(&self.config.run_dir).unwrap_or_default()
+    }
+
     /// The epoch of this node (docs/state.md).
     ///
     /// # Errors

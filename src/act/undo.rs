@@ -4,11 +4,13 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::cni::{CniError, Operation, SearchPath};
+use crate::exec::cancel::boot_seconds;
 use crate::exec::{chain, find};
 use crate::netns::{identity, own};
 use crate::plan::chain::Process;
 use crate::plan::outcome::{Failure, together};
 use crate::plan::record::{Record, State};
+use crate::store::sweep::bring_forward;
 use crate::store::{queue, remove};
 
 use super::routes::restore;
@@ -65,7 +67,7 @@ pub fn delete(acting: &Acting<'_>, record: &Record, deadline: Instant) -> Vec<Fa
 /// done so at an ADD that did not succeed too: it made nothing, and would keep the pod for ever.
 pub fn judge(acting: &Acting<'_>, record: &Record, failures: Vec<Failure>) -> Result<(), CniError> {
     let (id, ifname) = (&record.sandbox.container_id, &record.attachment.ifname);
-    let state_dir = &acting.context.config.state_dir;
+    let config = &acting.context.config;
     // Of a record without a namespace others made the attachment, and nobody knows how far they came.
     let failed = record.state == State::Begun && record.netns.is_some();
     let never = |failure: &Failure| failure.can_never_heal() || (failed && failure.refuses_the_version());
@@ -81,10 +83,11 @@ pub fn judge(acting: &Acting<'_>, record: &Record, failures: Vec<Failure>) -> Re
             if let Err(error) = record.attachment.device_info.as_deref().map_or(Ok(()), remove) {
                 tracing::warn!(error = error.story(), "what plugins told of the device stays behind");
             }
-            queue::done(state_dir, id, ifname).map_err(CniError::from)
+            queue::done(&config.state_dir, id, ifname).map_err(CniError::from)
         }
         Some(error) => {
-            if let Err(full) = queue::push(state_dir, id, ifname, &error.msg, &acting.epoch) {
+            let queued = queue::push(&config.state_dir, record, &error.msg, &acting.epoch, boot_seconds());
+            if let Err(full) = queued.and_then(|due| bring_forward(&config.run_dir, due)) {
                 tracing::error!(error = full.story(), "the DEL could not be queued; its record stays");
             }
             Err(error)

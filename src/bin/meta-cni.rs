@@ -12,7 +12,8 @@ static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 
 fn main() -> ExitCode {
     if std::env::var_os("CNI_COMMAND").is_none() {
-        return cli::main(std::env::args_os()).into();
+        let path = std::env::var_os("CNI_PATH").map(|path| path.to_string_lossy().into_owned());
+        return cli::main(std::env::args_os(), path.as_deref()).into();
     }
     std::panic::set_hook(Box::new(|panic| {
         let _ = std::io::stdout().write_all(plugin::defect(&panic.to_string()).as_bytes());

@@ -1,7 +1,8 @@
-//! The operator's command line: `plan`, `status`. It reads configuration and state with the plugin's own code, so what it
+//! The operator's command line: `gc`, `plan`, `status`. It reads configuration and state with the plugin's own code, so what it
 //! shows is what the plugin does.
 #![expect(clippy::print_stderr, reason = "the command line talks to people")]
 
+mod gc;
 mod plan;
 mod status;
 
@@ -59,11 +60,13 @@ struct Cli {
 enum Command {
     /// Shows which plugins would be called for a pod, with which names, configuration and arguments; runs nothing.
     Plan(plan::PlanArgs),
+    /// Finishes what is left of sandboxes that are gone; plugin calls start it by themselves.
+    Gc(gc::GcArgs),
     /// Shows the attachments of a sandbox and its network status, from the records on this node.
     Status(status::StatusArgs),
 }
 
-/// What both commands take.
+/// What every command takes.
 #[derive(Args)]
 struct Common {
     /// The master config (a conflist or a single configuration) [default: /etc/cni/net.d/00-meta-cni.conflist].
@@ -102,8 +105,8 @@ impl From<CniError> for Problem {
     }
 }
 
-/// Runs the command in `args`.
-pub fn main(args: impl IntoIterator<Item = OsString>) -> Exit {
+/// Runs the command in `args`. `path` is `CNI_PATH`, if it is set.
+pub fn main(args: impl IntoIterator<Item = OsString>, path: Option<&str>) -> Exit {
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => {
@@ -114,6 +117,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> Exit {
     };
     let done = match cli.command {
         Command::Plan(args) => plan::run(&args),
+        Command::Gc(args) => gc::run(&args, path),
         Command::Status(args) => status::run(&args),
     };
     match done {
@@ -159,8 +163,12 @@ impl Common {
 }
 
 fn bytes_of(path: &Path, owner: Owner) -> Result<Vec<u8>, Problem> {
+    at_most(path, owner, MOST_CONFIG)
+}
+
+fn at_most(path: &Path, owner: Owner, most: u64) -> Result<Vec<u8>, Problem> {
     let path = if path == Path::new("-") { Path::new("/dev/stdin") } else { path };
-    match read(path, owner, MOST_CONFIG) {
+    match read(path, owner, most) {
         Ok(Some(bytes)) => Ok(bytes),
         Ok(None) => Err(Problem::could_not_look(format!("{} does not exist", path.display()))),
         Err(error) => Err(Problem::could_not_look(error.story())),

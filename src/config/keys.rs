@@ -31,6 +31,7 @@ const OURS: &[&str] = &[
     "retryDeleteOnError",
     "runDir",
     "stateDir",
+    "sweepInterval",
     "systemNamespaces",
     "type",
 ];

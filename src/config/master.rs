@@ -97,6 +97,14 @@ pub struct MasterConfig {
     pub add_budget: Span,
     /// `delBudget`: bounds a DEL.
     pub del_budget: Span,
+    /// `sweepInterval`: how long after one sweep the next is due.
+    pub sweep_interval: Span,
+    /// `logFile`.
+    pub log_file: Option<PathBuf>,
+    /// `logLevel`.
+    pub log_level: Option<String>,
+    /// `logToStderr`.
+    pub log_to_stderr: bool,
     /// `capabilityCheck`.
     pub capability_check: CapabilityCheck,
     /// `defaultRoutePolicy`.
@@ -188,10 +196,8 @@ impl MasterConfig {
         let capability_check = object.get("capabilityCheck", "\"strict\" or \"verify\"")?;
         let capability_check = capability_check.unwrap_or(CapabilityCheck::Strict);
         // The log is set up before anything is judged; here its keys are only held to their types.
-        path(object, "logFile")?;
-        object.get::<bool>("logToStderr", "true or false")?;
-        if let Some(level) = text(object, "logLevel")?.filter(|level| !LEVELS.contains(&level.to_lowercase().as_str()))
-        {
+        let log_level = text(object, "logLevel")?;
+        if let Some(level) = log_level.as_ref().filter(|level| !LEVELS.contains(&level.to_lowercase().as_str())) {
             warnings.push(format!("\"logLevel\" {level:?} is none of {}; taken as \"info\"", LEVELS.join(", ")));
         }
         let (cluster_network, default_networks) = network_names(object, &mut warnings)?;
@@ -224,6 +230,10 @@ impl MasterConfig {
             device_info_dir: path(object, "deviceInfoDir")?.unwrap_or_else(|| DEVICE_INFO.into()),
             add_budget: span(object, "addBudget", 20)?,
             del_budget: span(object, "delBudget", 50)?,
+            sweep_interval: span(object, "sweepInterval", 600)?,
+            log_file: path(object, "logFile")?,
+            log_level,
+            log_to_stderr: object.get("logToStderr", "true or false")?.unwrap_or(false),
             capability_check,
             default_route_policy: object
                 .get("defaultRoutePolicy", "\"replace\" or \"metric\"")?

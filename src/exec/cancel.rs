@@ -21,6 +21,12 @@ pub fn now_ticks() -> u64 {
     })
 }
 
+/// Now, in whole seconds since boot: no jump of a clock moves it, and it goes on while the machine sleeps.
+#[must_use]
+pub fn boot_seconds() -> u64 {
+    now_ticks() / TICKS
+}
+
 /// The calling process.
 #[must_use]
 pub fn own_mark() -> ProcessMark {

@@ -7,6 +7,7 @@
 pub mod cancel;
 pub mod chain;
 mod collect;
+pub mod detached;
 pub mod process;
 
 use std::path::Path;

@@ -1,5 +1,7 @@
 //! What others kept of a pod that they added: libcni's cache and Multus' scratch file (F13). Pure: bytes in, attachments out.
 
+use std::path::PathBuf;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
@@ -53,6 +55,41 @@ pub fn from_cache(bytes: &[u8], container_id: &str) -> Option<Foreign> {
         result: entry.result.filter(|result| result.get() != "null"),
     };
     Some(foreign)
+}
+
+/// What of an entry of libcni's cache tells where the container's namespace is, in every version.
+#[derive(Deserialize)]
+struct CachedPlace {
+    #[serde(rename = "containerId")]
+    container_id: String,
+    #[serde(default)]
+    netns: PathBuf,
+    #[serde(default)]
+    result: Option<CachedResult>,
+}
+
+#[derive(Deserialize)]
+struct CachedResult {
+    #[serde(default)]
+    interfaces: Vec<CachedInterface>,
+}
+
+#[derive(Deserialize)]
+struct CachedInterface {
+    #[serde(default)]
+    sandbox: PathBuf,
+}
+
+/// The namespaces that an entry of libcni's cache names as the container's. None when `bytes` are no such entry.
+#[must_use]
+pub fn namespaces_of(bytes: &[u8], container_id: &str) -> Vec<PathBuf> {
+    let entry = serde_json::from_slice::<CachedPlace>(bytes).ok().filter(|entry| entry.container_id == container_id);
+    let Some(entry) = entry else { return Vec::new() };
+    let results = entry.result.map_or_else(Vec::new, |result| result.interfaces);
+    let mut paths = vec![entry.netns];
+    paths.extend(results.into_iter().map(|interface| interface.sandbox));
+    paths.retain(|path| path.is_absolute());
+    paths
 }
 
 /// An element of Multus' scratch file.

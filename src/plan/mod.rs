@@ -21,6 +21,7 @@ pub mod primary;
 pub mod record;
 pub mod routes;
 pub mod status;
+pub mod sweep;
 pub mod verify;
 
 use std::net::IpAddr;

@@ -6,6 +6,7 @@
 mod add;
 mod check;
 mod del;
+mod due;
 mod gc;
 mod leftovers;
 mod status;
@@ -92,7 +93,7 @@ fn serve(invocation: Invocation) -> Result<String, CniError> {
         return Err(CniError::new(Code::INCOMPATIBLE_VERSION, msg));
     }
     let context = Context::new(config, invocation.args, invocation.path);
-    match &invocation.request {
+    let answer = match &invocation.request {
         Request::Add { attachment, netns } => {
             // Once for each pod is enough: STATUS comes every few seconds.
             context.config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
@@ -103,7 +104,9 @@ fn serve(invocation: Invocation) -> Result<String, CniError> {
         Request::Gc => gc::gc(&context).map(|()| String::new()),
         Request::Status => status::status(&context).map(|()| String::new()),
         Request::Version => Ok(version_answer(context.config.cni_version)),
-    }
+    };
+    due::start_if_due(&context.config, &invocation.stdin);
+    answer
 }
 
 /// The one line in the log that says how a call ended. That of a STATUS that found nothing is for those who look closely.

@@ -5,6 +5,13 @@ use std::path::Path;
 
 use super::{Owner, StoreError, make_dir, read, remove};
 
+/// The epoch, if there is one.
+#[must_use]
+pub fn known(run_dir: &Path) -> Option<String> {
+    let path = run_dir.join("epoch");
+    if super::exists(&path) { epoch(run_dir).ok() } else { None }
+}
+
 /// The epoch; makes the token when it is missing.
 ///
 /// # Errors

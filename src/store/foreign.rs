@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::cni::{ContainerId, IfName};
 use crate::plan::del::Foreign;
-use crate::plan::foreign::{from_cache, from_multus};
+use crate::plan::foreign::{from_cache, from_multus, namespaces_of};
 
 use super::{MOST_STATE, Owner, list, read, remove};
 
@@ -35,6 +35,17 @@ pub fn libcni(cache_dir: &Path, id: &ContainerId, ifname: &IfName) -> Kept {
         }
     }
     kept
+}
+
+/// The namespaces that libcni's cache in `cache_dir` has of the sandbox, whatever the network: those of its ADDs that
+/// succeeded and were not deleted.
+#[must_use]
+pub fn namespaces(cache_dir: &Path, id: &ContainerId) -> Vec<PathBuf> {
+    let dir = cache_dir.join("results");
+    let middle = format!("-{id}-");
+    let names = list(&dir).unwrap_or_default().into_iter().filter(|name| name.contains(&middle));
+    let bytes = names.filter_map(|name| read(&dir.join(name), Owner::Admin, MOST_STATE).ok().flatten());
+    bytes.flat_map(|bytes| namespaces_of(&bytes, id.as_str())).collect()
 }
 
 /// What Multus kept of the sandbox in `cni_dir`: the delegates' configurations, and their results from its own cache.

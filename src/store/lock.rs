@@ -16,7 +16,7 @@ use crate::cni::{ContainerId, Operation, PluginType};
 use crate::plan::record::ProcessMark;
 
 use super::records::Records;
-use super::{Owner, StoreError, make_dir, read};
+use super::{Owner, StoreError, list, make_dir, read};
 
 /// The held lock of a sandbox.
 #[derive(Debug)]
@@ -136,6 +136,15 @@ impl SandboxLock {
     }
 }
 
+/// The sandboxes that have a lock file.
+///
+/// # Errors
+/// [`StoreError`] when the directory cannot be listed.
+pub fn sandboxes(run_dir: &Path) -> Result<Vec<ContainerId>, StoreError> {
+    let names = list(&run_dir.join("sandboxes"))?.into_iter();
+    Ok(names.filter_map(|name| ContainerId::new(name.strip_suffix(".lock")?).ok()).collect())
+}
+
 /// Removes the lock file of a sandbox that is deleted, whoever still holds it.
 pub fn forget(run_dir: &Path, id: &ContainerId) {
     let _ = std::fs::remove_file(path_of(run_dir, id));
@@ -156,7 +165,7 @@ fn path_of(run_dir: &Path, id: &ContainerId) -> PathBuf {
     run_dir.join("sandboxes").join(format!("{id}.lock"))
 }
 
-fn open(path: &Path) -> Result<File, StoreError> {
+pub(super) fn open(path: &Path) -> Result<File, StoreError> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(nix::libc::O_NOFOLLOW);
     match options.open(path) {

@@ -16,6 +16,7 @@ pub mod primary;
 pub mod profiles;
 pub mod queue;
 pub mod records;
+pub mod sweep;
 pub mod verdicts;
 
 use std::fs::{File, OpenOptions};
@@ -182,6 +183,22 @@ pub fn remove(path: &Path) -> Result<(), StoreError> {
 /// Removes the directory at `path` if it is there and empty.
 pub fn remove_if_empty(path: &Path) {
     let _ = std::fs::remove_dir(path);
+}
+
+/// Removes temporary files of writers that died from the directory `dir`, and the directory when that was all.
+fn tidy(dir: &Path) -> Result<(), StoreError> {
+    for name in list(dir)?.into_iter().filter(|name| name.ends_with(".tmp")) {
+        remove(&dir.join(name))?;
+    }
+    remove_if_empty(dir);
+    Ok(())
+}
+
+/// True if the directory at `path` is there with nothing in it but temporary files, or with one of those.
+#[must_use]
+pub fn is_untidy(path: &Path) -> bool {
+    let names = list(path).unwrap_or_default();
+    names.iter().any(|name| name.ends_with(".tmp")) || (names.is_empty() && is_dir(path))
 }
 
 /// True if something is at `path`.

@@ -2,38 +2,37 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-
 use crate::cni::{ContainerId, IfName};
+use crate::plan::record::Record;
+use crate::plan::sweep::{Due, backoff};
 
 use super::atomic::{Survives, write};
-use super::{Owner, StoreError, read, remove, remove_if_empty};
+use super::{Owner, StoreError, is_dir, list, read, remove, remove_if_empty};
 
-/// Why a DEL is due again.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Due {
-    /// 1.
-    pub version: u32,
-    /// How often it was tried.
-    pub attempts: u32,
-    /// What the last attempt said.
-    pub error: String,
-    /// The epoch of the last attempt.
-    pub epoch: String,
-}
+/// Bytes of an entry at most.
+const MOST: u64 = 64 << 10;
 
-/// Says that DEL of the attachment is due again; counts the attempts.
+/// Says that DEL of the attachment on `record` is due again, because of `error`; counts the attempts. Gives when it is due;
+/// `now` and that are seconds of `CLOCK_BOOTTIME`.
 ///
 /// # Errors
 /// [`StoreError`] when that cannot be written.
-pub fn push(state_dir: &Path, id: &ContainerId, ifname: &IfName, error: &str, epoch: &str) -> Result<(), StoreError> {
-    let path = path_of(state_dir, id, ifname);
-    let earlier = read(&path, Owner::Us, 64 << 10).ok().flatten();
-    let attempts = earlier.and_then(|bytes| serde_json::from_slice::<Due>(&bytes).ok()).map_or(0, |due| due.attempts);
-    let due =
-        Due { version: 1, attempts: attempts.saturating_add(1), error: error.to_owned(), epoch: epoch.to_owned() };
+pub fn push(state_dir: &Path, record: &Record, error: &str, epoch: &str, now: u64) -> Result<u64, StoreError> {
+    let path = path_of(state_dir, &record.sandbox.container_id, &record.attachment.ifname);
+    let earlier = read(&path, Owner::Us, MOST).ok().flatten().unwrap_or_default();
+    let earlier = serde_json::from_slice::<Due>(&earlier).ok().filter(|due| due.is_of(record));
+    let attempts = earlier.map_or(0, |due| due.attempts).saturating_add(1);
+    let due = Due {
+        version: 1,
+        attempts,
+        error: error.to_owned(),
+        epoch: epoch.to_owned(),
+        due: now.saturating_add(backoff(attempts)),
+        call: Some(record.call),
+    };
     let text = serde_json::to_string(&due).map_err(|error| StoreError::refused(&path, error.to_string()))?;
-    write(&path, text.as_bytes(), Survives::Process)
+    write(&path, text.as_bytes(), Survives::Process)?;
+    Ok(due.due)
 }
 
 /// The DEL is done.
@@ -47,6 +46,40 @@ pub fn done(state_dir: &Path, id: &ContainerId, ifname: &IfName) -> Result<(), S
         remove_if_empty(dir);
     }
     Ok(())
+}
+
+/// The sandboxes that have a directory here.
+///
+/// # Errors
+/// [`StoreError`] when the directory cannot be listed.
+pub fn sandboxes(state_dir: &Path) -> Result<Vec<ContainerId>, StoreError> {
+    let dir = state_dir.join("queue");
+    let dirs = list(&dir)?.into_iter().filter(|name| is_dir(&dir.join(name)));
+    Ok(dirs.filter_map(|name| ContainerId::new(name).ok()).collect())
+}
+
+/// The entries of one sandbox. One that cannot be read says that a DEL is due, and nothing more.
+///
+/// # Errors
+/// [`StoreError`] when its directory cannot be listed.
+pub fn of(state_dir: &Path, id: &ContainerId) -> Result<Vec<(IfName, Due)>, StoreError> {
+    let dir = state_dir.join("queue").join(id);
+    let names = list(&dir)?.into_iter().filter_map(|name| IfName::new(name.strip_suffix(".json")?).ok());
+    let entries = names.filter_map(|ifname| match read(&path_of(state_dir, id, &ifname), Owner::Us, MOST) {
+        Ok(None) => None,
+        Ok(Some(bytes)) => Some((ifname, serde_json::from_slice(&bytes).unwrap_or_default())),
+        Err(_) => Some((ifname, Due::default())),
+    });
+    Ok(entries.collect())
+}
+
+/// Removes what writers that died left in the sandbox's directory, and the directory when that was all. Only for whoever
+/// holds the sandbox's lock.
+///
+/// # Errors
+/// [`StoreError`] when something is there that cannot be listed or removed.
+pub fn tidy(state_dir: &Path, id: &ContainerId) -> Result<(), StoreError> {
+    super::tidy(&state_dir.join("queue").join(id))
 }
 
 fn path_of(state_dir: &Path, id: &ContainerId, ifname: &IfName) -> PathBuf {

@@ -109,12 +109,13 @@ impl Records {
     /// # Errors
     /// [`StoreError`] when something is there that cannot be listed or removed.
     pub fn tidy(&self, id: &ContainerId) -> Result<(), StoreError> {
-        let dir = self.dir(id);
-        for name in list(&dir)?.into_iter().filter(|name| name.ends_with(".tmp")) {
-            remove(&dir.join(name))?;
-        }
-        remove_if_empty(&dir);
-        Ok(())
+        super::tidy(&self.dir(id))
+    }
+
+    /// True if there is something for [`Self::tidy`] to do.
+    #[must_use]
+    pub fn is_untidy(&self, id: &ContainerId) -> bool {
+        super::is_untidy(&self.dir(id))
     }
 
     /// Moves a damaged file of the sandbox out of the way, where a person can look at it, and says so in the log.
@@ -129,6 +130,10 @@ impl Records {
         let target = dir.join(format!("{id}.{stem}.{time}"));
         std::fs::rename(path, &target).map_err(StoreError::io("move", path))?;
         remove_if_empty(&self.dir(id));
+        let mut reason = target.clone().into_os_string();
+        reason.push(".reason");
+        // The log says it too; a full disk keeps nothing from going on.
+        let _ = write(reason.as_ref(), format!("{} {why}\n", path.display()).as_bytes(), Survives::Process);
         tracing::error!(moved = %target.display(), "a damaged record is put aside: {} {why}", path.display());
         Ok(())
     }

@@ -21,5 +21,5 @@ mod scripted;
 pub use call::{Call, Output, Running};
 pub use log::{Recorded, fields};
 pub use netns::Netns;
-pub use node::{Node, Sandbox, files_below, unique};
+pub use node::{Node, Sandbox, boot_seconds, files_below, unique};
 pub use scripted::{install, plugin_under_test, scripted_plugin};

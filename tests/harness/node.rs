@@ -73,6 +73,10 @@ impl Node {
             std::fs::create_dir(root.path().join(dir)).unwrap();
         }
         let at = |name: &str| root.path().join(name);
+        // Of a node that was swept just now: tests about something else are not to be swept in between.
+        let soon = boot_seconds() + 3600;
+        let swept = std::fs::File::create(at("run/sweep")).unwrap();
+        swept.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(soon)).unwrap();
         let master = json!({
             "cniVersion": "1.0.0",
             "name": "meta-cni",
@@ -243,6 +247,12 @@ impl Node {
     pub fn records(&self) -> Vec<PathBuf> {
         files_below(&self.state().join("attachments"))
     }
+}
+
+/// Now, in seconds of `CLOCK_BOOTTIME`.
+pub fn boot_seconds() -> u64 {
+    let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).unwrap();
+    u64::try_from(now.tv_sec()).unwrap()
 }
 
 /// Every file below a directory, sorted; none when it does not exist.

@@ -95,8 +95,10 @@ fn a17_del_puts_a_damaged_record_aside_falls_back_and_succeeds() {
         let left = left_of(&node, &sandbox);
         let quarantine = node.state().join("quarantine");
         let aside = std::fs::read_dir(&quarantine).unwrap().flatten().map(|entry| entry.file_name());
-        let aside = aside.filter(|name| name.to_string_lossy().starts_with(&format!("{}.", sandbox.id))).count();
-        assert_eq!(aside, 1, "{what}: put aside");
+        let aside = aside.map(|name| name.to_string_lossy().into_owned());
+        let aside = aside.filter(|name| name.starts_with(&format!("{}.", sandbox.id)));
+        let (reasons, aside): (Vec<_>, Vec<_>) = aside.partition(|name| name.ends_with(".reason"));
+        assert_eq!((aside.len(), reasons), (1, vec![format!("{}.reason", aside[0])]), "{what}: put aside");
         assert!(left.iter().all(|path| path.starts_with(&quarantine)), "{what}: left {left:?}");
         succeeded(&node.call("DEL", &sandbox).run());
     }
@@ -138,7 +140,7 @@ fn a17_an_add_puts_a_damaged_record_aside_and_goes_on() {
     std::fs::write(&path, "no record").unwrap();
     succeeded(&node.call("ADD", &sandbox).run());
     assert!(!path.exists());
-    assert_eq!(files_below(&node.state().join("quarantine")).len(), 1);
+    assert_eq!(files_below(&node.state().join("quarantine")).len(), 2, "the file and the reason");
 }
 
 /// Adds, rewrites the record by `change` and deletes; gives the node.

@@ -31,7 +31,10 @@ fn refusing(node: &Node) -> Vec<(String, u64)> {
 /// What the node keeps besides what belongs to it as a node.
 fn left(node: &Node) -> Vec<std::path::PathBuf> {
     let mut left = [files_below(&node.state()), files_below(&node.run_dir())].concat();
-    let of_the_node = [node.state().join("primary.json"), node.run_dir().join("epoch"), node.run_dir().join("adding")];
+    let of_the_node = [node.state().join("primary.json")]
+        .into_iter()
+        .chain(["epoch", "adding", "sweep"].map(|name| node.run_dir().join(name)));
+    let of_the_node: Vec<_> = of_the_node.collect();
     left.retain(|path| !of_the_node.contains(path));
     left
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Module -> the modules that it may import. Imports point up this table, never down or sideways.
-const IMPORTS: [(&str, &[&str]); 16] = [
+const IMPORTS: [(&str, &[&str]); 17] = [
     ("cni", &[]),
     ("kernel", &[]),
     ("npwg", &["cni", "kernel"]),
@@ -21,6 +21,11 @@ const IMPORTS: [(&str, &[&str]); 16] = [
     ("gather", &["cni", "npwg", "config", "profile", "plan", "exec", "store", "watch"]),
     // The third step: the plugin acts for the runtime, the sweep for nobody.
     ("act", &["cni", "kernel", "npwg", "config", "profile", "plan", "exec", "store", "netns", "gather"]),
+    // The sweep: all four steps, and no request.
+    (
+        "sweep",
+        &["cni", "kernel", "npwg", "config", "profile", "plan", "exec", "store", "watch", "netns", "gather", "act"],
+    ),
     ("telemetry", &[]),
     (
         "plugin",
@@ -55,6 +60,7 @@ const IMPORTS: [(&str, &[&str]); 16] = [
             "netns",
             "gather",
             "act",
+            "sweep",
             "telemetry",
         ],
     ),

@@ -1,0 +1,141 @@
+//! `meta-cni gc`: the sweep. By a person: everything now, and what came of it. `--queued`: what is due, without a word, as plugin
+//! calls start it.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use crate::act::Context;
+use crate::cni::{CniArgs, CniError, Object, SearchPath};
+use crate::config::MasterConfig;
+use crate::exec::detached::settle;
+use crate::store::{MOST_STATE, Owner};
+use crate::sweep::{Action, Report, Settings, What, sweep};
+use crate::telemetry::{self, Level, LogSettings};
+
+use super::{Common, DEFAULT_CONFIG, Exit, Output, Problem, at_most};
+
+#[derive(Args)]
+pub(super) struct GcArgs {
+    #[command(flatten)]
+    common: Common,
+    /// Where locks are [default: "runDir" of the master config].
+    #[arg(long, value_name = "DIR")]
+    run_dir: Option<PathBuf>,
+    /// Searched for plugins before anything else; may be given more than once.
+    #[arg(long, value_name = "DIR")]
+    bin_dir: Vec<PathBuf>,
+    /// Only what is due, and without a word: how plugin calls start it.
+    #[arg(long)]
+    queued: bool,
+    /// Shows what would be done, and touches nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// How to print.
+    #[arg(long, value_enum, default_value = "human")]
+    output: Output,
+}
+
+/// Sweeps and prints. `path` is `CNI_PATH`.
+pub(super) fn run(args: &GcArgs, path: Option<&str>) -> Result<(String, Exit), Problem> {
+    if args.queued {
+        settle();
+    }
+    let mut config = config(args)?;
+    log(&config, args.dry_run);
+    if let Some(dir) = &args.common.state_dir {
+        config.state_dir.clone_from(dir);
+    }
+    if let Some(dir) = &args.run_dir {
+        config.run_dir.clone_from(dir);
+    }
+    let given = SearchPath::parse(path.unwrap_or_default());
+    let first = args.bin_dir.iter().fold(SearchPath::default(), |path, dir| path.and(dir));
+    let path = given.dirs().iter().fold(first, |path, dir| path.and(dir));
+    let context = Context::new(config, CniArgs::default(), path);
+    let report = sweep(&context, Settings { queued: args.queued, dry_run: args.dry_run })?;
+    let Some(report) = report else {
+        // Whoever is at it does what this one would do.
+        let what = "another sweep is under way".to_owned();
+        return if args.queued { Ok((String::new(), Exit::Clean)) } else { Err(Problem { exit: Exit::Refused, what }) };
+    };
+    let exit = exit(&report, args.dry_run);
+    let text = match (args.queued && !args.dry_run, args.output) {
+        (true, _) => String::new(),
+        (false, Output::Json) => serde_json::to_string_pretty(&report).unwrap_or_default() + "\n",
+        (false, Output::Human) => human(&report, args.dry_run),
+    };
+    Ok((text, exit))
+}
+
+/// The master config: from a file as a person has it, or as a runtime gave it to a plugin call. A primary network is not needed.
+fn config(args: &GcArgs) -> Result<MasterConfig, Problem> {
+    let path = args.common.config.as_deref().unwrap_or(Path::new(DEFAULT_CONFIG));
+    let piped = path == Path::new("-");
+    let owner = if piped { Owner::Anybody } else { Owner::Admin };
+    let bytes = at_most(path, owner, MOST_STATE)?;
+    let of_a_runtime = piped && Object::parse(&bytes).is_ok_and(|object| !object.has("plugins"));
+    let config = if of_a_runtime { MasterConfig::from_stdin(&bytes) } else { MasterConfig::from_file(&bytes) };
+    config.map_err(|error| Problem {
+        exit: Exit::Findings,
+        what: format!("{}: {}", path.display(), CniError::from(error).msg),
+    })
+}
+
+/// What the sweep does is in the node's log, like what the plugin does. A dry run does nothing.
+fn log(config: &MasterConfig, dry_run: bool) {
+    if !dry_run {
+        let settings = LogSettings {
+            file: config.log_file.clone(),
+            level: config.log_level.as_deref().and_then(Level::parse).unwrap_or_default(),
+            ..LogSettings::default()
+        };
+        telemetry::init(&settings, "-");
+    }
+}
+
+fn exit(report: &Report, dry_run: bool) -> Exit {
+    let failed = report.actions.iter().any(|action| action.error.is_some());
+    match (dry_run, failed || report.left > 0) {
+        (true, _) if !report.actions.is_empty() => Exit::Findings,
+        (false, true) => Exit::Refused,
+        _ if !report.unknown.is_empty() => Exit::Findings,
+        _ => Exit::Clean,
+    }
+}
+
+fn human(report: &Report, dry_run: bool) -> String {
+    let mut text = String::new();
+    for action in &report.actions {
+        let _ = writeln!(text, "{}", line(action, dry_run));
+    }
+    for id in &report.busy {
+        let _ = writeln!(text, "{id}: busy, so not gone");
+    }
+    for id in &report.unknown {
+        let _ = writeln!(text, "{id}: its records are damaged and nothing says whether it is alive; left for its DEL");
+    }
+    let _ = writeln!(text, "alive: {}, waiting for the next attempt: {}", report.live, report.waiting);
+    if report.left > 0 {
+        let _ = writeln!(text, "sandboxes left for the next run: {}", report.left);
+    }
+    text
+}
+
+fn line(action: &Action, dry_run: bool) -> String {
+    let interface = action.ifname.as_ref().map_or_else(String::new, |ifname| format!(" {ifname}"));
+    let network = action.network.as_ref().map_or_else(String::new, |network| format!(" (network {network:?})"));
+    let did = match (action.what, dry_run) {
+        (What::Delete, false) => "deleted",
+        (What::Delete, true) => "would be deleted",
+        (What::Quarantine, false) => "damaged: put aside, and deleted by what else is known",
+        (What::Quarantine, true) => "damaged: would be put aside, and deleted by what else is known",
+        (What::Forget, false) => "stood for nothing: removed",
+        (What::Forget, true) => "stands for nothing: would be removed",
+    };
+    match &action.error {
+        None => format!("{}{interface}{network}: {did}", action.sandbox),
+        Some(error) => format!("{}{interface}{network}: not done, to be tried again: {error}", action.sandbox),
+    }
+}

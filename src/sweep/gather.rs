@@ -1,0 +1,101 @@
+//! The first step: what is on disk of every sandbox, and what the kernel says of its namespaces. Reads, and changes nothing.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use crate::act::Context;
+use crate::act::live::{Place, is_live, place};
+use crate::cni::{CniError, ContainerId, IfName};
+use crate::exec::cancel::boot_seconds;
+use crate::plan::record::Record;
+use crate::plan::sweep::{Facts, Fate};
+use crate::store::foreign::namespaces;
+use crate::store::sweep::{age, stale_temporaries};
+use crate::store::{MOST_STATE, Owner, is_untidy, lock, queue, read};
+
+/// Where libcni keeps its cache, for every runtime.
+const LIBCNI_CACHE: &str = "/var/lib/cni";
+
+/// What is known of every sandbox of this node that left anything here.
+pub(super) fn all(context: &Context) -> Result<Vec<Facts>, CniError> {
+    let mut ids = BTreeSet::new();
+    ids.extend(context.records.sandboxes()?);
+    ids.extend(queue::sandboxes(&context.config.state_dir)?);
+    let locked = lock::sandboxes(&context.config.run_dir)?;
+    let without: Vec<ContainerId> = locked.into_iter().filter(|id| !ids.contains(id)).collect();
+    let mut facts = Vec::new();
+    for id in ids {
+        facts.push(of(context, id)?);
+    }
+    facts.extend(without.into_iter().map(|id| empty(id, true)));
+    Ok(facts)
+}
+
+/// What is known of one sandbox.
+pub(super) fn of(context: &Context, id: ContainerId) -> Result<Facts, CniError> {
+    let found = context.records.of(&id)?;
+    let queue_dir = context.config.state_dir.join("queue").join(&id);
+    let records: Vec<(Record, bool)> = found
+        .records
+        .into_iter()
+        .map(|record| {
+            let live = is_live(&record);
+            (record, live)
+        })
+        .collect();
+    let paths: Vec<PathBuf> = found.damaged.into_iter().map(|(path, _)| path).collect();
+    let damaged = request(&records, &paths).map(|request| (request, fate(&id, &records, &paths)));
+    Ok(Facts {
+        records,
+        damaged,
+        queue: queue::of(&context.config.state_dir, &id)?,
+        untidy: context.records.is_untidy(&id) || is_untidy(&queue_dir),
+        ..empty(id, false)
+    })
+}
+
+/// Temporary files of writers that died, outside the places of sandboxes.
+pub(super) fn litter(context: &Context) -> Vec<PathBuf> {
+    let config = &context.config;
+    let status = config.run_dir.join("status");
+    [&config.state_dir, &config.run_dir, &status].into_iter().flat_map(|dir| stale_temporaries(dir)).collect()
+}
+
+fn empty(id: ContainerId, untidy: bool) -> Facts {
+    Facts { id, records: Vec::new(), damaged: None, queue: Vec::new(), untidy }
+}
+
+/// The interface name of the runtime's call that damaged records most likely belong to: that of their neighbours, else that of
+/// the first.
+fn request(records: &[(Record, bool)], damaged: &[PathBuf]) -> Option<IfName> {
+    let stem = |path: &PathBuf| IfName::new(path.file_stem()?.to_str()?).ok();
+    let first = damaged.first()?;
+    let known = records.first().map(|(record, _)| record.request.clone());
+    known.or_else(|| stem(first)).or_else(|| IfName::new("eth0").ok())
+}
+
+/// What became of a sandbox with damaged records. What can be read tells; else libcni, which remembers every ADD that
+/// succeeded until its DEL; else what is left of the damaged bytes; else, that nothing older than the boot lives.
+fn fate(id: &ContainerId, records: &[(Record, bool)], damaged: &[PathBuf]) -> Fate {
+    if !records.is_empty() {
+        return if records.iter().any(|(_, live)| *live) { Fate::Live } else { Fate::Gone };
+    }
+    let cached = namespaces(LIBCNI_CACHE.as_ref(), id);
+    let legible: Vec<PathBuf> = damaged.iter().filter_map(|path| legible(path)).collect();
+    for paths in [cached, legible] {
+        if !paths.is_empty() {
+            let gone = paths.iter().all(|path| place(path) == Place::Gone);
+            return if gone { Fate::Gone } else { Fate::Live };
+        }
+    }
+    let older = |path: &PathBuf| age(path).is_some_and(|age| age.as_secs() > boot_seconds());
+    if damaged.iter().all(older) { Fate::Gone } else { Fate::Unknown }
+}
+
+/// The path of the namespace in a damaged record, if that much of it can be read.
+fn legible(record: &Path) -> Option<PathBuf> {
+    let bytes = read(record, Owner::Us, MOST_STATE).ok().flatten()?;
+    let text = String::from_utf8_lossy(&bytes);
+    let (path, _) = text.split_once("\"netns\":\"")?.1.split_once('"')?;
+    Some(PathBuf::from(path)).filter(|path| path.is_absolute())
+}

@@ -1,0 +1,196 @@
+//! The sweep: what no runtime asks for any more is finished. gather → plan → act → report; this file alone knows the order.
+//!
+//! One at a time, bounded, and never in the way of a call: a sandbox that is busy is left alone. Started by a person, or by
+//! any plugin call that finds it due.
+
+mod gather;
+mod work;
+
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use crate::act::Context;
+use crate::cni::{CniError, ContainerId, IfName};
+use crate::exec::cancel::boot_seconds;
+use crate::plan::sweep::{Due, Now, Rest, Sweep, next, plan};
+use crate::store::queue;
+use crate::store::sweep::{ended, leases_done, remove_all, sweeping};
+
+use gather::{all, litter};
+use work::work;
+
+/// How long a run goes on to begin with another sandbox.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// How a sweep is run.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Settings {
+    /// Only what is due, for a plugin call; else everything, for a person.
+    pub queued: bool,
+    /// Nothing is touched.
+    pub dry_run: bool,
+}
+
+/// One thing that was done, or with a dry run would be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Action {
+    /// The sandbox.
+    pub sandbox: ContainerId,
+    /// The attachment's interface; none for what belongs to the sandbox as a whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ifname: Option<IfName>,
+    /// Its network.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network: Option<String>,
+    /// What.
+    pub what: What,
+    /// Why it could not be done; it is in the queue then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// The kinds of things that are done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum What {
+    /// DEL of an attachment's plugins; its record goes.
+    Delete,
+    /// Damaged records are put aside, and DEL is run as if a runtime asked for it.
+    Quarantine,
+    /// A tombstone, an entry of the queue without a record, or an empty place goes.
+    Forget,
+}
+
+/// What came of a sweep.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    /// What was done, or would be.
+    pub actions: Vec<Action>,
+    /// Attachments that are alive, and stay.
+    pub live: usize,
+    /// Attachments whose next attempt is not due yet.
+    pub waiting: usize,
+    /// Sandboxes that another call is working on.
+    pub busy: Vec<ContainerId>,
+    /// Sandboxes with damaged records that nobody knows to be gone: left for their DEL.
+    pub unknown: Vec<ContainerId>,
+    /// Sandboxes that are left for the next run.
+    pub left: usize,
+}
+
+/// Sweeps. `None` when another sweep is under way.
+///
+/// # Errors
+/// Code 5 when the state of the node cannot be looked at.
+pub fn sweep(context: &Context, settings: Settings) -> Result<Option<Report>, CniError> {
+    let run_dir = &context.config.run_dir;
+    let _one_at_a_time = match settings.dry_run {
+        true => None,
+        false => match sweeping(run_dir)? {
+            Some(lock) => Some(lock),
+            None => return Ok(None),
+        },
+    };
+    // A dry run makes no epoch either: without one everything is of another.
+    let epoch = if settings.dry_run { context.known_epoch() } else { context.epoch()? };
+    let now = Now { seconds: boot_seconds(), epoch: &epoch, everything: !settings.queued };
+    let planned = plan(all(context)?, now);
+    if settings.dry_run {
+        return Ok(Some(foretold(planned)));
+    }
+    let (seen, report) = acted(context, planned, now);
+    for error in remove_all(&litter(context)) {
+        tracing::warn!(error = error.story(), "left behind");
+    }
+    // Leases of sandboxes that no record knows are looked through once in an epoch, here (F5): this says whether they were.
+    let leases = leases_done(run_dir, &epoch);
+    until_next(context, &seen, &report, leases.then_some(&epoch))?;
+    told(&report);
+    Ok(Some(report))
+}
+
+/// What would be done.
+fn foretold(planned: Sweep) -> Report {
+    let actions = planned.works.iter().flat_map(|work| work::actions(work, &|_| None)).collect();
+    let Sweep { left, live, waiting, unknown, .. } = planned;
+    Report { actions, live, waiting, unknown, left, busy: Vec::new() }
+}
+
+/// Works on one sandbox after the other, while there is time. Gives the entries of the queue that were seen, and the report.
+fn acted(context: &Context, planned: Sweep, now: Now<'_>) -> (Vec<(ContainerId, IfName)>, Report) {
+    let Sweep { works, left, live, waiting, unknown, seen } = planned;
+    let mut report = Report { live, waiting, unknown, left, ..Report::default() };
+    for planned in works {
+        if is_over(context.started) {
+            report.left += 1;
+            continue;
+        }
+        match work(context, &planned.id, now) {
+            Some(actions) if actions.is_empty() && planned.is_tidying() => {
+                report.actions.extend(work::actions(&planned, &|_| None));
+            }
+            Some(actions) => report.actions.extend(actions),
+            // Whoever holds the lock of a sandbox with nothing on record is an ADD that just begins.
+            None if planned.is_tidying() => {}
+            None => report.busy.push(planned.id),
+        }
+    }
+    (seen, report)
+}
+
+/// Says when the next sweep is due. Said first and looked at again then: a DEL that was queued in between has either seen what
+/// we said, or is seen.
+fn until_next(
+    context: &Context,
+    seen: &[(ContainerId, IfName)],
+    report: &Report,
+    leases: Option<&String>,
+) -> Result<(), CniError> {
+    let config = &context.config;
+    let leases = leases.map(String::as_str);
+    let mut said = None;
+    for _ in 0..2 {
+        let queue = queued(context)?;
+        let rest = Rest {
+            queue: &queue,
+            seen,
+            left: report.left > 0,
+            busy: !report.busy.is_empty(),
+            interval: config.sweep_interval.0.as_secs(),
+        };
+        let at = next(boot_seconds(), &rest);
+        if said.is_none_or(|said| at < said) {
+            ended(&config.run_dir, at, leases)?;
+            said = Some(at);
+        }
+    }
+    Ok(())
+}
+
+/// The one line in the log that says how it ended. Most sweeps find nothing.
+fn told(report: &Report) {
+    let Report { actions, live, waiting, busy, unknown, left } = report;
+    let failed = actions.iter().filter(|action| action.error.is_some()).count();
+    let (done, busy, unknown) = (actions.len() - failed, busy.len(), unknown.len());
+    match done + failed + busy + unknown + left {
+        0 => tracing::debug!(live, waiting, "swept"),
+        _ => tracing::info!(done, failed, live, waiting, busy, unknown, left, "swept"),
+    }
+}
+
+/// The queue as it is now.
+fn queued(context: &Context) -> Result<Vec<(ContainerId, IfName, Due)>, CniError> {
+    let state_dir = &context.config.state_dir;
+    let mut entries = Vec::new();
+    for id in queue::sandboxes(state_dir)? {
+        entries.extend(queue::of(state_dir, &id)?.into_iter().map(|(ifname, due)| (id.clone(), ifname, due)));
+    }
+    Ok(entries)
+}
+
+#[expect(clippy::disallowed_methods, reason = "a run is bounded")]
+fn is_over(started: Instant) -> bool {
+    Instant::now().saturating_duration_since(started) >= LONGEST
+}
