@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::cni::{CniError, Code, ContainerId, Operation};
-use crate::exec::cancel::{alive, end_group, end_process, group_lives, holders, now_ticks};
+use crate::exec::cancel::{alive, end_group, end_process, group_lives, holders, now_ticks, since};
 use crate::exec::process::Mark;
 use crate::plan::record::ProcessMark;
 use crate::store::lock::{Attempt, LockHolder, SandboxLock, holder, try_sandbox};
@@ -97,6 +97,17 @@ pub fn wrest(context: &Context, id: &ContainerId, deadline: Instant) -> Result<O
         }
         pause();
     }
+}
+
+/// True if what holds the sandbox's lock was left by a call that is dead, and whatever that started has had longer than
+/// `patience`: nobody is left to end it at its deadline.
+#[must_use]
+pub fn is_abandoned(context: &Context, id: &ContainerId, patience: Duration) -> bool {
+    let Ok(LockHolder { call: Some((call, _)), runs, starting }) = holder(&context.config.run_dir, id) else {
+        return false;
+    };
+    let last = runs.iter().map(|run| run.seen).chain(starting).fold(call.seen, u64::max);
+    !alive(call) && since(last) > patience
 }
 
 /// Ends the call that `holder` describes, then what it started.

@@ -54,7 +54,9 @@ pub(super) fn run(args: &GcArgs, path: Option<&str>) -> Result<(String, Exit), P
     let first = args.bin_dir.iter().fold(SearchPath::default(), |path, dir| path.and(dir));
     let path = given.dirs().iter().fold(first, |path, dir| path.and(dir));
     let context = Context::new(config, CniArgs::default(), path);
-    let report = sweep(&context, Settings { queued: args.queued, dry_run: args.dry_run })?;
+    let report = sweep(&context, Settings { queued: args.queued, dry_run: args.dry_run });
+    // Nobody reads what one that was started by a call would print.
+    let report = report.inspect_err(|error| tracing::error!(code = error.code.0, "no sweep: {}", error.msg))?;
     let Some(report) = report else {
         // Whoever is at it does what this one would do.
         let what = "another sweep is under way".to_owned();

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::time::{ClockId, clock_gettime};
@@ -19,6 +20,12 @@ pub fn now_ticks() -> u64 {
         let (seconds, nanos) = (time.tv_sec().unsigned_abs(), time.tv_nsec().unsigned_abs());
         seconds * TICKS + nanos * TICKS / 1_000_000_000
     })
+}
+
+/// How long ago `ticks` was, in clock ticks since boot.
+#[must_use]
+pub fn since(ticks: u64) -> Duration {
+    Duration::from_millis(now_ticks().saturating_sub(ticks).saturating_mul(1000 / TICKS))
 }
 
 /// Now, in whole seconds since boot: no jump of a clock moves it, and it goes on while the machine sleeps.

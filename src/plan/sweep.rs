@@ -244,3 +244,7 @@ pub fn next(now: u64, rest: &Rest<'_>) -> u64 {
     let busy = rest.busy.then_some(now + BUSY);
     entries.chain(busy).chain([now + rest.interval.max(1)]).min().unwrap_or(now)
 }
+
+#[cfg(test)]
+#[path = "sweep_tests.rs"]
+mod tests;

@@ -127,7 +127,7 @@ fn acted(context: &Context, planned: Sweep, now: Now<'_>) -> (Vec<(ContainerId, 
             report.left += 1;
             continue;
         }
-        match work(context, &planned.id, now) {
+        match work(context, &planned, now) {
             Some(actions) if actions.is_empty() && planned.is_tidying() => {
                 report.actions.extend(work::actions(&planned, &|_| None));
             }

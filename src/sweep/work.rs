@@ -1,35 +1,53 @@
 //! The third step, for one sandbox: under its lock, which is tried and never waited for, and with what is on disk then.
 
+use std::time::Duration;
+
 use crate::act::del::delete_all;
-use crate::act::sandbox::note;
+use crate::act::sandbox::{is_abandoned, note, wrest};
 use crate::act::undo::finish;
 use crate::act::{Acting, Context};
 use crate::cni::{AttachmentId, CniError, ContainerId, IfName, Operation};
 use crate::exec::Host;
 use crate::gather::after;
 use crate::plan::sweep::{Now, Work, judge};
-use crate::store::lock::{Attempt, SandboxLock, try_sandbox};
+use crate::store::lock::{Attempt, SandboxLock, forget, try_sandbox};
 use crate::store::queue;
 
 use super::{Action, What, gather};
 
-/// Does what is to be done to the sandbox now; `None` when it is busy.
-pub(super) fn work(context: &Context, id: &ContainerId, now: Now<'_>) -> Option<Vec<Action>> {
-    match try_sandbox(&context.config.run_dir, id, context.call, Operation::Gc) {
-        Ok(Attempt::Held(lock)) => {
-            let actions = locked(context, id, &lock, now);
-            lock.unlink_unless_needed(&context.records, id);
-            Some(actions)
-        }
-        Ok(Attempt::Busy(..)) => None,
-        Err(error) => Some(vec![Action::failed(id, &error.into())]),
+/// Does what is to be done to the sandbox now, which was `planned`; `None` when it is busy.
+pub(super) fn work(context: &Context, planned: &Work, now: Now<'_>) -> Option<Vec<Action>> {
+    let id = &planned.id;
+    let lock = match try_sandbox(&context.config.run_dir, id, context.call, Operation::Gc) {
+        Ok(Attempt::Held(lock)) => Ok(Some(lock)),
+        Ok(Attempt::Busy(..)) if is_stuck(context, planned) => wrest(context, id, after(context.config.del_budget)),
+        Ok(Attempt::Busy(..)) => return None,
+        Err(error) => Err(error.into()),
+    };
+    let lock = match lock {
+        Ok(lock) => lock,
+        Err(error) => return Some(vec![Action::failed(id, &error)]),
+    };
+    let actions = locked(context, id, lock.as_ref(), now);
+    match &lock {
+        Some(lock) => lock.unlink_unless_needed(&context.records, id),
+        None if actions.iter().all(|action| action.error.is_none()) => forget(&context.config.run_dir, id),
+        None => {}
     }
+    Some(actions)
 }
 
-fn locked(context: &Context, id: &ContainerId, lock: &SandboxLock, now: Now<'_>) -> Vec<Action> {
-    let marks = note(Some(lock), false);
+/// True if the sandbox is gone and what keeps it busy will never end by itself: then it is ended, as DEL would.
+fn is_stuck(context: &Context, planned: &Work) -> bool {
+    let patience =
+        planned.finish.iter().map(|record| record.attachment.deadline.add.max(record.attachment.deadline.del));
+    patience.max().is_some_and(|seconds| is_abandoned(context, &planned.id, Duration::from_secs(seconds)))
+}
+
+fn locked(context: &Context, id: &ContainerId, lock: Option<&SandboxLock>, now: Now<'_>) -> Vec<Action> {
+    let marks = note(lock, false);
     let host = Host { marks: Some(&marks) };
-    let acting = Acting { context, host: &host, lock: Some(lock), epoch: now.epoch.to_owned() };
+    let acting = Acting { context, host: &host, lock, epoch: now.epoch.to_owned() };
     let mut done = Vec::new();
     // Once for what is damaged, once for the rest: what of it failed just now is in the queue and waits.
     let mut now = now;

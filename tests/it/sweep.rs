@@ -1,0 +1,501 @@
+//! F2, F5, F6, F14: the sweep. It is started by plugin calls, finishes what is gone, leaves what is alive, and is in nobody's
+//! way. What a person's `meta-cni gc` says is in `gc.rs`.
+
+use crate::harness::{Call, Node, Sandbox, boot_seconds, files_below};
+use crate::kernel::isolated;
+use crate::scene::*;
+use serde_json::{Value, json};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
+
+/// A sweep is due at this time of `CLOCK_BOOTTIME`.
+pub fn due_at(node: &Node, seconds: u64) {
+    let file = std::fs::File::create(node.run_dir().join("sweep")).unwrap();
+    file.set_modified(UNIX_EPOCH + Duration::from_secs(seconds)).unwrap();
+}
+
+/// How many sweeps have ended.
+fn sweeps(node: &Node) -> usize {
+    node.log().matches(" swept").count()
+}
+
+/// A call of the plugin that is about nothing: every call ends by looking whether a sweep is due.
+fn any_call(node: &Node) -> Call {
+    node.node_call("GC").set("cniVersion", json!("1.1.0"))
+}
+
+/// Waits for one more sweep to end than there were, which a plugin call starts now.
+#[track_caller]
+fn swept(node: &Node) {
+    let before = sweeps(node);
+    due_at(node, 0);
+    succeeded(&any_call(node).run());
+    eventually("a sweep that a plugin call started", || (sweeps(node) > before).then_some(()));
+}
+
+/// A node with a plugin that does what `script` says, which logs everything.
+pub fn loud(script: &Value) -> Node {
+    let node = node_with(script);
+    node.master(&json!({ "logLevel": "debug" }));
+    node
+}
+
+/// A sandbox that was attached and whose namespace is gone, without a DEL.
+pub fn gone(node: &Node) -> Sandbox {
+    let mut sandbox = Sandbox::new();
+    succeeded(&node.call("ADD", &sandbox).run());
+    sandbox.netns.vanish();
+    sandbox
+}
+
+fn dels_of(node: &Node, sandbox: &Sandbox) -> usize {
+    node.calls_of("DEL").iter().filter(|call| call.container() == sandbox.id).count()
+}
+
+fn entry_path(node: &Node, sandbox: &Sandbox, ifname: &str) -> PathBuf {
+    node.state().join("queue").join(&sandbox.id).join(format!("{ifname}.json"))
+}
+
+fn entry(path: &Path) -> Value {
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+/// Every file of the node with its content, and when that was changed.
+pub fn state_of(node: &Node) -> Vec<(PathBuf, Vec<u8>, i64)> {
+    let files = [files_below(&node.state()), files_below(&node.run_dir())].concat();
+    let of = |path: PathBuf| (std::fs::read(&path).unwrap(), std::fs::metadata(&path).unwrap().ctime_nsec(), path);
+    files.into_iter().map(of).map(|(bytes, time, path)| (path, bytes, time)).collect()
+}
+
+#[test]
+fn f2_f5_what_a_killed_add_left_is_freed_by_a_sweep_that_another_call_starts() {
+    isolated(|_| {
+        let node = real_node();
+        let release = node.root().join("release");
+        node.nad("default", "slow", &scripted("slow", "extra", &json!({ "ADD": { "block_until_file": release } })));
+        let [mut killed, other] = [Sandbox::new(), Sandbox::new()];
+        let mut add = node.call("ADD", &killed).networks("slow").start();
+        first_call(&node, "ADD");
+        add.kill();
+        add.wait();
+        killed.netns.vanish();
+        std::fs::write(release, "").unwrap();
+        assert_eq!(leases().len(), 1, "the primary's");
+        let kept = leases();
+        eventually("the end of the delegate", || node.calls_of("ADD")[0].end_ns);
+        due_at(&node, 0);
+        succeeded(&node.call("ADD", &other).run());
+        eventually("the lease of the dead", || leases().iter().all(|lease| !kept.contains(lease)).then_some(()));
+        eventually("the end of the sweep", || left_of(&node, &killed).is_empty().then_some(()));
+        assert_eq!((leases().len(), host_veths().len()), (1, 1), "the living keep theirs");
+        assert_eq!(other.netns.links(), ["eth0"]);
+        let dels = node.calls_of("DEL");
+        assert_eq!((dels.len(), dels[0].kind.as_str()), (1, "extra"), "of the attachment that had only been begun too");
+        succeeded(&node.call("DEL", &other).run());
+    });
+}
+
+#[test]
+fn f5_what_is_alive_is_never_touched() {
+    isolated(|_| {
+        let node = real_node();
+        node.master(&json!({ "logLevel": "debug" }));
+        let release = node.root().join("release");
+        node.nad("default", "slow", &scripted("slow", "extra", &json!({ "ADD": { "block_until_file": release } })));
+        node.nad(
+            "default",
+            "no",
+            &scripted("no", "extra", &json!({ "ADD": { "error": { "code": 99, "msg": "no" } } })),
+        );
+        let [whole, begun, undone] = [Sandbox::new(), Sandbox::new(), Sandbox::new()];
+        succeeded(&node.call("ADD", &whole).run());
+        let mut add = node.call("ADD", &begun).networks("slow").start();
+        first_call(&node, "ADD");
+        add.kill();
+        add.wait();
+        std::fs::write(release, "").unwrap();
+        eventually("the end of the delegate", || node.calls_of("ADD")[0].end_ns);
+        refused(&node.call("ADD", &undone).networks("no").run(), 99);
+        let before = (leases(), files_below(&node.state()), node.calls().len());
+        swept(&node);
+        // Nor when the node says that everything is of an earlier epoch.
+        std::fs::remove_file(node.run_dir().join("epoch")).unwrap();
+        swept(&node);
+        assert_eq!((leases(), files_below(&node.state()), node.calls().len()), before);
+        succeeded(&node.call("CHECK", &whole).run());
+        for sandbox in [&whole, &begun, &undone] {
+            succeeded(&node.call("DEL", sandbox).run());
+            nothing_left(&node, sandbox);
+        }
+        assert_eq!((leases().len(), host_veths().len()), (0, 0));
+    });
+}
+
+#[test]
+fn f6_a_del_that_failed_is_done_again_at_its_time_until_it_heals() {
+    let node = loud(&json!({ "DEL": { "error": { "code": 42, "msg": "busy" }, "fail_first": 2 } }));
+    let mut sandbox = Sandbox::new();
+    succeeded(&node.call("ADD", &sandbox).run());
+    due_at(&node, boot_seconds() + 1000);
+    let before = boot_seconds();
+    refused(&node.call("DEL", &sandbox).run(), 42);
+    let path = entry_path(&node, &sandbox, "eth0");
+    let at = entry(&path)["due"].as_u64().unwrap();
+    assert!((before + 1..=boot_seconds() + 1).contains(&at), "a second after the first attempt");
+    let next = || u64::try_from(std::fs::metadata(node.run_dir().join("sweep")).unwrap().mtime()).unwrap();
+    assert_eq!(next(), at, "the sweep is due with it");
+    sandbox.netns.vanish();
+    let due = |seconds: u64| {
+        let mut entry = entry(&path);
+        entry["due"] = seconds.into();
+        std::fs::write(&path, entry.to_string()).unwrap();
+    };
+    due(boot_seconds() + 100);
+    swept(&node);
+    assert_eq!((dels_of(&node, &sandbox), path.exists()), (1, true), "its time has not come");
+    assert!((boot_seconds() + 90..=boot_seconds() + 100).contains(&next()), "but the sweep's is then");
+    due(boot_seconds());
+    let before = boot_seconds();
+    swept(&node);
+    assert_eq!(dels_of(&node, &sandbox), 2);
+    assert_eq!(entry(&path)["attempts"], 2);
+    let at = entry(&path)["due"].as_u64().unwrap();
+    assert!((before + 2..=boot_seconds() + 2).contains(&at), "two seconds after the second");
+    due(boot_seconds());
+    swept(&node);
+    assert_eq!(dels_of(&node, &sandbox), 3);
+    nothing_left(&node, &sandbox);
+    assert!(next() > boot_seconds() + 500, "nothing is due for ten minutes");
+}
+
+#[test]
+fn f6_a_del_that_failed_is_done_again_though_the_namespace_is_there() {
+    let node = loud(&json!({ "DEL": { "error": { "code": 42, "msg": "busy" }, "fail_first": 1 } }));
+    let sandbox = Sandbox::new();
+    succeeded(&node.call("ADD", &sandbox).run());
+    refused(&node.call("DEL", &sandbox).run(), 42);
+    let path = entry_path(&node, &sandbox, "eth0");
+    // Of another epoch: then the times of this one's clock say nothing.
+    let mut of_another = entry(&path);
+    of_another["epoch"] = "another".into();
+    of_another["due"] = u64::MAX.into();
+    std::fs::write(&path, of_another.to_string()).unwrap();
+    swept(&node);
+    assert_eq!(dels_of(&node, &sandbox), 2);
+    nothing_left(&node, &sandbox);
+}
+
+#[test]
+fn f6_an_entry_of_an_earlier_attachment_does_not_touch_the_one_of_now() {
+    let node = loud(&json!({ "DEL": { "error": { "code": 42, "msg": "busy" }, "fail_first": 1 } }));
+    let sandbox = Sandbox::new();
+    succeeded(&node.call("ADD", &sandbox).run());
+    refused(&node.call("DEL", &sandbox).run(), 42);
+    let path = entry_path(&node, &sandbox, "eth0");
+    let stale = std::fs::read(&path).unwrap();
+    // The record was lost, and the sandbox attached once more.
+    std::fs::remove_file(record_path(&node, &sandbox, "eth0")).unwrap();
+    succeeded(&node.call("ADD", &sandbox).run());
+    std::fs::write(&path, stale).unwrap();
+    let mut due = entry(&path);
+    due["due"] = 0.into();
+    std::fs::write(&path, due.to_string()).unwrap();
+    swept(&node);
+    assert_eq!(dels_of(&node, &sandbox), 1);
+    succeeded(&node.call("CHECK", &sandbox).run());
+}
+
+#[test]
+fn f6_an_entry_without_a_record_is_dropped() {
+    let node = loud(&json!({}));
+    let sandbox = Sandbox::new();
+    for text in ["{\"version\":1,\"attempts\":3,\"error\":\"\",\"epoch\":\"\"}", "damaged"] {
+        let path = entry_path(&node, &sandbox, "eth0");
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, text).unwrap();
+        swept(&node);
+        nothing_left(&node, &sandbox);
+    }
+    assert_eq!(node.order(), Vec::<String>::new());
+}
+
+#[test]
+fn f6_what_can_never_heal_is_given_up_after_everything_was_tried() {
+    let node = loud(&json!({}));
+    node.nad("default", "net-a", &scripted("net-a", "extra", &json!({})));
+    let mut sandbox = Sandbox::new();
+    succeeded(&node.call("ADD", &sandbox).networks("net-a").run());
+    sandbox.netns.vanish();
+    std::fs::remove_file(node.plugins().join("extra")).unwrap();
+    swept(&node);
+    let dels: Vec<String> = node.calls_of("DEL").iter().map(|call| call.brief()).collect();
+    assert_eq!(dels, ["DEL eth0 main"]);
+    nothing_left(&node, &sandbox);
+    assert!(node.log().contains("given up, because it can never heal"), "{}", node.log());
+}
+
+#[test]
+fn f14_sweeps_and_gcs_between_an_undone_add_and_its_del_make_it_call_nobody() {
+    let node = loud(&json!({}));
+    node.nad("default", "no", &scripted("no", "extra", &json!({ "ADD": { "error": { "code": 99, "msg": "no" } } })));
+    let [tried, mut gone] = [Sandbox::new(), Sandbox::new()];
+    for sandbox in [&tried, &gone] {
+        refused(&node.call("ADD", sandbox).networks("no").run(), 99);
+    }
+    let before = node.calls().len();
+    gone.netns.vanish();
+    swept(&node);
+    succeeded(&any_call(&node).set("cni.dev/valid-attachments", json!([])).run());
+    swept(&node);
+    nothing_left(&node, &gone);
+    assert_eq!(left_of(&node, &tried).len(), 3, "two tombstones and their lock");
+    succeeded(&node.call("DEL", &tried).run());
+    assert_eq!(node.calls().len(), before, "{:?}", node.order());
+    nothing_left(&node, &tried);
+}
+
+#[test]
+fn f5_of_fifty_calls_at_once_one_starts_one_sweep() {
+    let node = loud(&json!({}));
+    let dead = gone(&node);
+    std::fs::remove_file(node.run_dir().join("sweep")).unwrap();
+    let pods: Vec<Sandbox> = (0..50).map(|_| Sandbox::new()).collect();
+    let running: Vec<_> = pods.iter().map(|pod| node.call("ADD", pod).start()).collect();
+    running.into_iter().for_each(|call| succeeded(&call.wait()));
+    eventually("the sweep's end", || (sweeps(&node) > 0).then_some(()));
+    nothing_left(&node, &dead);
+    assert_eq!(node.log().matches("a sweep is due; started").count(), 1);
+    assert_eq!((sweeps(&node), dels_of(&node, &dead), node.calls_of("DEL").len()), (1, 1, 1));
+}
+
+#[test]
+fn f5_a_sweep_is_no_part_of_the_call_that_starts_it() {
+    let release = "release";
+    let node = loud(&json!({}));
+    let path = node.root().join(release);
+    node.script("main", &json!({ "DEL": { "block_until_file": path } }));
+    let dead = gone(&node);
+    due_at(&node, 0);
+    let big = "x".repeat(200_000);
+    let other = Sandbox::new();
+    let output = node.call("ADD", &other).annotation("big", &big).run();
+    succeeded(&output);
+    assert!(output.released, "nobody holds the runtime's pipes");
+    let del = first_call(&node, "DEL");
+    // Its DEL hangs, and nobody is held up by that.
+    let third = Sandbox::new();
+    let output = node.call("ADD", &third).run();
+    succeeded(&output);
+    succeeded(&node.call("CHECK", &third).run());
+    assert!(runs(del.pid) && node.calls_of("DEL").len() == 1 && sweeps(&node) == 0, "the sweep is still at it");
+    assert_ne!(del.sid, u64::from(std::process::id()), "a session of its own");
+    let status = std::fs::read_to_string(format!("/proc/{}/stat", del.ppid)).unwrap();
+    let fields: Vec<&str> = status.rsplit_once(") ").unwrap().1.split(' ').collect();
+    assert_eq!(fields[3], del.ppid.to_string(), "the sweep leads its session");
+    let environment = std::fs::read_to_string(format!("/proc/{}/environ", del.ppid)).unwrap();
+    let mut names: Vec<&str> = environment.split('\0').filter_map(|pair| Some(pair.split_once('=')?.0)).collect();
+    names.retain(|name| name.starts_with("CNI_") || name.starts_with("META_CNI"));
+    assert_eq!(names, ["CNI_PATH"]);
+    let link = |name: &str| std::fs::read_link(format!("/proc/{}/{name}", del.ppid)).unwrap();
+    assert_eq!((link("cwd"), link("fd/1"), link("fd/2")), ("/".into(), "/dev/null".into(), "/dev/null".into()));
+    let held: Vec<_> = std::fs::read_dir(format!("/proc/{}/fd", del.ppid)).unwrap().flatten().collect();
+    let locks = held.iter().filter_map(|fd| std::fs::read_link(fd.path()).ok());
+    let locks: Vec<_> = locks.filter(|path| path.extension().is_some_and(|ending| ending == "lock")).collect();
+    assert_eq!(locks, [lock_path(&node, &dead)], "and no lock but that of the sandbox it works on");
+    std::fs::write(path, "").unwrap();
+    eventually("the sweep's end", || (sweeps(&node) > 0).then_some(()));
+    nothing_left(&node, &dead);
+}
+
+#[test]
+fn f9_a_sandbox_that_is_being_worked_on_is_not_gone() {
+    let release = "release";
+    let node = loud(&json!({}));
+    let path = node.root().join(release);
+    node.nad("default", "slow", &scripted("slow", "extra", &json!({ "ADD": { "block_until_file": path } })));
+    let mut sandbox = Sandbox::new();
+    let add = node.call("ADD", &sandbox).networks("slow").start();
+    first_call(&node, "ADD");
+    eventually("the second ADD", || (node.calls_of("ADD").len() == 2).then_some(()));
+    sandbox.netns.vanish();
+    swept(&node);
+    assert_eq!(node.calls_of("DEL").len(), 0);
+    assert!(node.log().contains("busy=1"), "{}", node.log());
+    std::fs::write(path, "").unwrap();
+    add.wait();
+    swept(&node);
+    assert_eq!(dels_of(&node, &sandbox), 2);
+    nothing_left(&node, &sandbox);
+}
+
+#[test]
+fn f9_f10_a_delegate_that_nobody_is_left_to_end_is_ended_by_the_sweep_at_its_deadline() {
+    let node = loud(&json!({}));
+    let quick = json!({ "name": "quick", "match": { "plugin_type_any": ["main", "short"] },
+        "deadline": { "add_attempt_s": 1, "del_attempt_s": 1 } });
+    node.write("delegates/quick.json", &quick.to_string());
+    let mut pods = ["short", "long"].map(|kind| {
+        node.nad("default", kind, &scripted(kind, kind, &json!({ "ADD": { "sleep_ms": 60_000 } })));
+        let pod = Sandbox::new();
+        let mut add = node.call("ADD", &pod).networks(kind).start();
+        let hangs = |call: &crate::harness::Recorded| call.kind == kind;
+        let delegate = eventually("the delegate", || node.calls_of("ADD").into_iter().find(hangs));
+        add.kill();
+        add.wait();
+        (pod, delegate.pid)
+    });
+    pods.iter_mut().for_each(|(pod, _)| pod.netns.vanish());
+    let [(short, first), (long, second)] = &pods;
+    eventually("the end of the delegate", || {
+        swept(&node);
+        (!runs(*first)).then_some(())
+    });
+    assert_eq!((dels_of(&node, short), dels_of(&node, long)), (2, 0));
+    nothing_left(&node, short);
+    assert!(runs(*second), "it has 100 s");
+    kill(*second);
+    ended(*second);
+    swept(&node);
+    nothing_left(&node, long);
+}
+
+#[test]
+fn a17_damaged_records_of_the_dead_are_put_aside_and_freed_and_those_of_the_living_stay() {
+    isolated(|_| {
+        let node = real_node();
+        node.master(&json!({ "logLevel": "debug" }));
+        // Told by what is legible, by libcni's cache, and not at all; dead and alive.
+        let damages: [(&str, bool, bool); 5] = [
+            ("legible", true, true),
+            ("legible", false, false),
+            ("cached", true, true),
+            ("cached", false, false),
+            ("nothing", true, false),
+        ];
+        let mut kept = Vec::new();
+        let mut freed = Vec::new();
+        for (told, dead, goes) in damages {
+            let mut sandbox = Sandbox::new();
+            succeeded(&node.call("ADD", &sandbox).run());
+            let path = record_path(&node, &sandbox, "eth0");
+            let mut bytes = std::fs::read(&path).unwrap();
+            bytes[20] ^= 1;
+            std::fs::write(&path, if told == "legible" { bytes } else { Vec::new() }).unwrap();
+            if told == "cached" {
+                let cache = json!({ "kind": "cniCacheV1", "containerId": sandbox.id, "config": "", "ifName": "eth0",
+                    "networkName": "meta-cni", "result": { "interfaces": [{ "name": "eth0", "sandbox": sandbox.netns.path() }] } });
+                std::fs::create_dir_all("/var/lib/cni/results").unwrap();
+                std::fs::write(format!("/var/lib/cni/results/meta-cni-{}-eth0", sandbox.id), cache.to_string())
+                    .unwrap();
+            }
+            if dead {
+                sandbox.netns.vanish();
+            }
+            if goes { &mut freed } else { &mut kept }.push(sandbox);
+        }
+        assert_eq!(leases().len(), 5);
+        swept(&node);
+        for sandbox in &freed {
+            let left = left_of(&node, sandbox);
+            assert_eq!(left.len(), 2, "{left:?}");
+            assert!(left.iter().all(|path| path.starts_with(node.state().join("quarantine"))), "{left:?}");
+            let reason = std::fs::read_to_string(&left[1]).unwrap();
+            assert!(reason.contains("eth0.json") && reason.ends_with('\n'), "{reason}");
+        }
+        assert_eq!(leases().len(), kept.len());
+        for sandbox in &kept {
+            assert!(record_path(&node, sandbox, "eth0").exists());
+            succeeded(&node.call("DEL", sandbox).run());
+        }
+        assert_eq!(leases().len(), 0);
+    });
+}
+
+#[test]
+fn d14_after_a_reboot_in_the_middle_of_everything_one_sweep_frees_all() {
+    isolated(|_| {
+        let node = real_node();
+        node.master(&json!({ "logLevel": "debug" }));
+        let mut pods: Vec<Sandbox> = (0..6).map(|_| Sandbox::new()).collect();
+        for pod in &pods {
+            succeeded(&node.call("ADD", pod).run());
+        }
+        pods.iter_mut().for_each(|pod| pod.netns.vanish());
+        // What a power cut can leave of a record: nothing, zeros, a part.
+        for (pod, damage) in pods.iter().zip([b"".as_slice(), &[0; 100], b"{\"version\":1,\"checks"]) {
+            let path = record_path(&node, pod, "eth0");
+            std::fs::write(&path, damage).unwrap();
+            // It is from before the boot.
+            std::fs::File::options().write(true).open(&path).unwrap().set_modified(UNIX_EPOCH).unwrap();
+        }
+        for file in files_below(&node.run_dir()) {
+            std::fs::remove_file(file).unwrap();
+        }
+        assert_eq!((leases().len(), sweeps(&node)), (6, 0));
+        let new = Sandbox::new();
+        succeeded(&node.call("ADD", &new).run());
+        eventually("the sweep's end", || (sweeps(&node) > 0).then_some(()));
+        assert_eq!((leases().len(), new.netns.links()), (1, vec!["eth0".to_owned()]));
+        assert_eq!(node.records().len(), 1);
+    });
+}
+
+#[test]
+fn f2_a_sweep_that_is_killed_anywhere_is_finished_by_the_next() {
+    isolated(|_| {
+        let node = real_node();
+        node.master(&json!({ "logLevel": "debug" }));
+        for round in 0..4 {
+            let mut dead: Vec<Sandbox> = (0..4).map(|_| Sandbox::new()).collect();
+            for pod in &dead {
+                succeeded(&node.call("ADD", pod).run());
+            }
+            dead.iter_mut().for_each(|pod| pod.netns.vanish());
+            for step in 0..6 {
+                let mut sweep = crate::gc::gc(&node, &["--queued"]).spawn().unwrap();
+                std::thread::sleep(Duration::from_micros(1500 * (step * 4 + round)));
+                sweep.kill().unwrap();
+                sweep.wait().unwrap();
+            }
+            // A delegate of a sweep that was killed may hold its sandbox's lock for a moment.
+            eventually("a sweep that finishes", || {
+                due_at(&node, 0);
+                succeeded(&any_call(&node).run());
+                dead.iter().all(|pod| left_of(&node, pod).is_empty()).then_some(())
+            });
+            assert_eq!((leases().len(), host_veths().len()), (0, 0));
+        }
+    });
+}
+
+#[test]
+fn what_stands_for_nothing_goes_unless_somebody_holds_it() {
+    let node = loud(&json!({}));
+    let [stray, held, empty] = [Sandbox::new(), Sandbox::new(), Sandbox::new()];
+    let live = Sandbox::new();
+    succeeded(&node.call("ADD", &live).run());
+    for sandbox in [&stray, &held] {
+        std::fs::write(lock_path(&node, sandbox), "call 999999 1 ADD\n").unwrap();
+    }
+    for dir in ["attachments", "queue"] {
+        std::fs::create_dir_all(node.state().join(dir).join(&empty.id)).unwrap();
+    }
+    let old = |path: PathBuf| {
+        std::fs::File::create(&path).unwrap().set_modified(UNIX_EPOCH + Duration::from_secs(1)).unwrap();
+        path
+    };
+    let temporary = [
+        old(node.state().join(".primary.json.x.tmp")),
+        old(node.run_dir().join(".epoch.x")),
+        old(record_path(&node, &live, "eth0").with_file_name(".eth0.json.x.tmp")),
+    ];
+    let lock = std::fs::File::open(lock_path(&node, &held)).unwrap();
+    fs2::FileExt::lock_exclusive(&lock).unwrap();
+    swept(&node);
+    nothing_left(&node, &stray);
+    nothing_left(&node, &empty);
+    assert!(temporary.iter().all(|path| !path.exists()), "{temporary:?}");
+    assert!(lock_path(&node, &held).exists() && lock_path(&node, &live).exists());
+    succeeded(&node.call("CHECK", &live).run());
+}
