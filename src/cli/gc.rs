@@ -90,6 +90,7 @@ fn log(config: &MasterConfig, dry_run: bool) {
     if !dry_run {
         let settings = LogSettings {
             file: config.log_file.clone(),
+            to_stderr: config.log_to_stderr,
             level: config.log_level.as_deref().and_then(Level::parse).unwrap_or_default(),
             ..LogSettings::default()
         };

@@ -1,8 +1,8 @@
 //! G2, F5: `meta-cni gc`, the sweep by hand: what it says, and what its exit code says.
 
-use crate::harness::{Node, Sandbox, plugin_under_test};
+use crate::harness::{Node, Sandbox, boot_seconds, plugin_under_test};
 use crate::scene::*;
-use crate::sweep::{due_at, gone, loud, state_of};
+use crate::sweep::{due_at, entry, entry_path, gone, loud, state_of};
 use serde_json::{Value, json};
 use std::os::unix::fs::MetadataExt as _;
 use std::process::{Command, Stdio};
@@ -54,6 +54,10 @@ fn f6_by_hand_what_waits_is_tried_now_and_what_fails_is_told() {
     let node = loud(&json!({ "DEL": { "error": { "code": 42, "msg": "busy" }, "fail_first": 2 } }));
     let dead = gone(&node);
     refused(&node.call("DEL", &dead).run(), 42);
+    let path = entry_path(&node, &dead, "eth0");
+    let mut later = entry(&path);
+    later["due"] = (boot_seconds() + 100).into();
+    std::fs::write(&path, later.to_string()).unwrap();
     assert_eq!(said(&node, &["--queued"]), (String::new(), String::new(), 0), "its time has not come");
     assert_eq!(node.calls_of("DEL").len(), 1);
     let (text, _, exit) = said(&node, &[]);
@@ -75,10 +79,10 @@ fn a_run_is_bounded_and_the_next_is_due_at_once() {
     assert_eq!(text.matches("stood for nothing").count(), 64, "{text}");
     assert!(text.ends_with("sandboxes left for the next run: 6\n") && exit == 4, "{text}");
     let next = || u64::try_from(std::fs::metadata(node.run_dir().join("sweep")).unwrap().mtime()).unwrap();
-    assert!(next() <= crate::harness::boot_seconds());
+    assert!(next() <= boot_seconds());
     let (text, _, exit) = said(&node, &[]);
     assert_eq!((text.matches("stood for nothing").count(), exit), (6, 0), "{text}");
-    assert!(next() > crate::harness::boot_seconds() + 500);
+    assert!(next() > boot_seconds() + 500);
 }
 
 #[test]
