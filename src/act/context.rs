@@ -49,7 +49,13 @@ impl Context {
     /// What is left until `deadline`, at least a second: what must be tried is tried.
     #[must_use]
     pub fn left(deadline: Instant) -> Duration {
-        deadline.saturating_duration_since(Instant::now()).max(Duration::from_secs(1))
+        Self::remaining(deadline).max(Duration::from_secs(1))
+    }
+
+    /// What is left until `deadline`: for what can be done another time.
+    #[must_use]
+    pub fn remaining(deadline: Instant) -> Duration {
+        deadline.saturating_duration_since(Instant::now())
     }
 
     /// The epoch of this node, which is not made if there is none; empty then.

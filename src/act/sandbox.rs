@@ -1,12 +1,13 @@
 //! The lock of a sandbox: taken, waited for, or wrested from a call that was given up (F9, A44).
 
+use std::fs::File;
 use std::time::{Duration, Instant};
 
 use crate::cni::{CniError, Code, ContainerId, Operation};
 use crate::exec::cancel::{alive, end_group, end_process, group_lives, holders, now_ticks, since};
 use crate::exec::process::Mark;
 use crate::plan::record::ProcessMark;
-use crate::store::lock::{Attempt, LockHolder, SandboxLock, holder, try_sandbox};
+use crate::store::lock::{self, Adding, Attempt, LockHolder, SandboxLock, holder, try_sandbox};
 
 use super::Context;
 
@@ -108,6 +109,20 @@ pub fn is_abandoned(context: &Context, id: &ContainerId, patience: Duration) -> 
     };
     let last = runs.iter().map(|run| run.seen).chain(starting).fold(call.seen, u64::max);
     !alive(call) && since(last) > patience
+}
+
+/// Holds what says that an ADD is under way, or that none is, waited for until `deadline`; `None` when it cannot be had by then.
+///
+/// # Errors
+/// Code 5 when its file cannot be used.
+pub fn adding(context: &Context, who: Adding, deadline: Instant) -> Result<Option<File>, CniError> {
+    loop {
+        let held = lock::adding(&context.config.run_dir, who)?;
+        if held.is_some() || now() >= deadline {
+            return Ok(held);
+        }
+        pause();
+    }
 }
 
 /// Ends the call that `holder` describes, then what it started.

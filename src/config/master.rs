@@ -29,7 +29,7 @@ const DEVICE_INFO: &str = "/var/run/k8s.cni.cncf.io/devinfo";
 const AUXILIARY: &str = "auxiliaryCNIChainName";
 
 /// What a runtime says of the attachments that are in use (Section 2, "GC").
-const VALID_ATTACHMENTS: &str = "cni.dev/valid-attachments";
+pub const VALID_ATTACHMENTS: &str = "cni.dev/valid-attachments";
 
 /// How a request for which no plugin declares the capability is judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
@@ -122,7 +122,7 @@ pub struct MasterConfig {
 }
 
 /// One of `cni.dev/valid-attachments` (Section 2, "GC").
-#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct ValidAttachment {
     /// `CNI_CONTAINERID` of the ADD.
     #[serde(rename = "containerID")]

@@ -3,6 +3,7 @@
 
 mod annotations;
 mod auxiliary;
+mod known;
 mod primary;
 mod resolve;
 

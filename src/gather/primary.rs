@@ -261,9 +261,15 @@ impl<'a> Resolver<'a> {
     }
 
     fn last_good(&self, source: &str) -> Option<Network> {
-        let last = last_good(&self.config.state_dir, source)?;
-        let list = parsed(last.config.as_bytes(), None).ok()?;
+        let network = self.remembered()?;
         tracing::warn!(source, "the primary's configuration cannot be used; the last good one is");
+        Some(network)
+    }
+
+    /// The primary that was last seen valid.
+    pub(super) fn remembered(&self) -> Option<Network> {
+        let last = last_good(&self.config.state_dir, &self.source())?;
+        let list = parsed(last.config.as_bytes(), None).ok()?;
         Some(self.network(None, list, last.file.as_deref()))
     }
 

@@ -82,11 +82,7 @@ impl Resolver<'_> {
     /// Code 7 when one is unknown or refused.
     pub fn of_every_pod(&self, namespace: &Namespace) -> Result<Vec<Network>, CniError> {
         if self.config.cluster_network.is_none() {
-            let inline = self.config.delegates.iter().skip(1);
-            return inline
-                .map(|object| parsed(object.to_text().as_bytes(), None).map(|list| self.network(None, list, None)))
-                .map(|network| network.map_err(|error| error.in_context("master config: \"delegates\"")))
-                .collect();
+            return self.inline_networks().collect();
         }
         if self.config.system_namespaces.iter().any(|system| system == namespace.as_str()) {
             return Ok(Vec::new());
@@ -94,8 +90,17 @@ impl Resolver<'_> {
         self.config.default_networks.iter().map(|entry| self.default_network(entry)).collect()
     }
 
+    /// The inline delegates after the first.
+    pub(super) fn inline_networks(&self) -> impl Iterator<Item = Result<Network, CniError>> {
+        self.config.delegates.iter().skip(1).map(|object| {
+            let list = parsed(object.to_text().as_bytes(), None);
+            list.map(|list| self.network(None, list, None))
+                .map_err(|error| error.in_context("master config: \"delegates\""))
+        })
+    }
+
     /// One of `defaultNetworks`: as `clusterNetwork`, a path or a name.
-    fn default_network(&self, entry: &str) -> Result<Network, CniError> {
+    pub(super) fn default_network(&self, entry: &str) -> Result<Network, CniError> {
         let context = || format!("master config: \"defaultNetworks\": {entry:?}");
         let single = MasterConfig { cluster_network: Some(entry.to_owned()), ..self.config.clone() };
         // Only the primary's last good configuration is kept.

@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::act::announce::announce;
 use crate::act::attach::attach_all;
 use crate::act::routes::route;
-use crate::act::sandbox::{lock, note};
+use crate::act::sandbox::{adding, lock, note};
 use crate::act::undo::undone;
 use crate::act::{Acting, Context};
 use crate::cni::{AttachmentId, CniError, CniResult, Code, Operation};
@@ -18,7 +18,7 @@ use crate::plan::add::{Inputs, plan};
 use crate::plan::outcome::answer;
 use crate::plan::record::Record;
 use crate::plan::{Pod, Sandbox};
-use crate::store::lock::{SandboxLock, adding};
+use crate::store::lock::{Adding, SandboxLock};
 
 use super::leftovers::clear;
 
@@ -49,7 +49,9 @@ fn locked(
         CniResult::parse(text.as_bytes(), config.cni_version)
             .map_err(|error| CniError::new(Code::INVALID_CONFIG, format!("prevResult: {}", error.msg)))?;
     }
-    let _adding = adding(&config.run_dir)?;
+    let _adding = adding(context, Adding::One, deadline)?.ok_or_else(|| {
+        CniError::new(Code::TRY_AGAIN, "the networks' plugins are clearing up (GC) and must not miss an ADD")
+    })?;
     let marks = note(Some(lock), true);
     let host = Host { marks: Some(&marks) };
     let acting = Acting { context, host: &host, lock: Some(lock), epoch: context.epoch()? };

@@ -150,15 +150,31 @@ pub fn forget(run_dir: &Path, id: &ContainerId) {
     let _ = std::fs::remove_file(path_of(run_dir, id));
 }
 
-/// Holds a shared lock that says "an ADD is under way" (docs/state.md).
+/// Who holds the lock on ADDs under way (docs/state.md).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Adding {
+    /// One of them, beside others.
+    One,
+    /// Who needs that there are none.
+    None,
+}
+
+/// Tries to hold the lock on ADDs under way, without waiting; `None` when it cannot be had now.
 ///
 /// # Errors
 /// [`StoreError`] when the file cannot be made or locked.
-pub fn adding(run_dir: &Path) -> Result<File, StoreError> {
+pub fn adding(run_dir: &Path, who: Adding) -> Result<Option<File>, StoreError> {
     let path = run_dir.join("adding");
     let file = open(&path)?;
-    fs2::FileExt::lock_shared(&file).map_err(StoreError::io("lock", &path))?;
-    Ok(file)
+    let locked = match who {
+        Adding::One => fs2::FileExt::try_lock_shared(&file),
+        Adding::None => file.try_lock_exclusive(),
+    };
+    match locked {
+        Ok(()) => Ok(Some(file)),
+        Err(error) if error.raw_os_error() == fs2::lock_contended_error().raw_os_error() => Ok(None),
+        Err(error) => Err(StoreError::io("lock", &path)(error)),
+    }
 }
 
 fn path_of(run_dir: &Path, id: &ContainerId) -> PathBuf {

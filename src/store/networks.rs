@@ -1,5 +1,6 @@
 //! Manifests of networks: `<networkDir>/<namespace>/<name>.{json,yaml,yml}`, the first directory that has one wins.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::npwg::nad::{Format, Nad};
@@ -9,6 +10,9 @@ use super::{MOST_CONFIG, Owner, StoreError, list, read};
 
 /// The endings of a manifest's file, in the order they are looked for.
 const ENDINGS: [&str; 3] = ["json", "yaml", "yml"];
+
+/// Manifests that are looked through at most: a cluster has some hundreds.
+const MOST: usize = 4096;
 
 /// A manifest that was found.
 #[derive(Debug)]
@@ -37,6 +41,21 @@ pub fn find(dirs: &[PathBuf], namespace: &Namespace, name: &ObjectName) -> Resul
         }
     }
     Ok(None)
+}
+
+/// The names of every manifest in `dirs`, as far as they can be listed; at most [`MOST`], of each namespace in order.
+#[must_use]
+pub fn all(dirs: &[PathBuf]) -> BTreeSet<(Namespace, ObjectName)> {
+    let mut names = BTreeSet::new();
+    for dir in dirs {
+        for namespace in list(dir).unwrap_or_default().into_iter().filter_map(|name| Namespace::new(name).ok()) {
+            let files = list(&dir.join(&namespace)).unwrap_or_default();
+            let stems = files.iter().filter_map(|file| file.rsplit_once('.').filter(|(_, end)| ENDINGS.contains(end)));
+            let found = stems.filter_map(|(stem, _)| Some((namespace.clone(), ObjectName::new(stem).ok()?)));
+            names.extend(found.take(MOST.saturating_sub(names.len())));
+        }
+    }
+    names
 }
 
 fn parse(path: &Path, ending: &str, bytes: &[u8]) -> Result<Nad, StoreError> {

@@ -15,12 +15,12 @@
 //!
 //! The delegates are the scripted plugin; network namespaces are real, so the suite needs root. Nothing else is needed.
 //!
-//! What Multus 4.3.0 (thin) does with it, by statement (checks passed of checks judged; 80 of 528 need our own keys):
+//! What Multus 4.3.0 (thin) does with it, by statement (checks passed of checks judged; 80 of 534 need our own keys):
 //!
 //! - passes: A1 A3 A6 A12 A16 A18 A21 A25 A33 A35 A40, B4 B11 B12 B15 B18 B27 B29 B30 B31;
-//! - partly: A2 1/7, A5 35/39, A7 3/67, A10 5/7, A13 7/40, A26 1/2, A27 1/4, A30 1/2, A34 5/6, A38 1/2, A41 1/2, A44 1/5,
+//! - partly: A2 1/7, A5 35/39, A7 3/67, A10 5/7, A13 7/40, A26 1/2, A27 1/4, A30 1/2, A32 1/2, A34 5/6, A38 1/2, A41 1/2, A44 1/5,
 //!   B1 42/48, B2 14/15, B3 3/5, B5 11/12, B7 5/7, B8 2/4, B9 4/12, B13 1/4, B14 1/4, B19 1/2, B32 6/7, F9 1/4, F11 4/66;
-//! - fails: A4 A8 A9 A11 A14 A19 A20 A22 A23 A24 A31 A36 A37 A39 A43 A45, B10 B33, D6, F6 F14, G4.
+//! - fails: A4 A8 A9 A11 A14 A19 A20 A22 A23 A24 A28 A29 A31 A36 A37 A39 A43 A45, B10 B33, D6, F6 F14, G4.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -43,6 +43,7 @@ mod concurrency;
 mod del;
 mod delegate;
 mod environment;
+mod gc;
 mod hostile;
 mod judge;
 mod networks;
@@ -108,6 +109,7 @@ fn checks() -> Vec<Check> {
         del::checks(),
         check::checks(),
         status::checks(),
+        gc::checks(),
         subdir::checks(),
         delegate::checks(),
         bad_delegate::checks(),

@@ -1,6 +1,6 @@
-//! STATUS and GC: quick, forwarded where the delegate speaks them, and never blamed on what a plain pod does not need.
+//! STATUS: quick, forwarded where the delegate speaks it, and never blamed on what a plain pod does not need.
 
-use crate::judge::{nothing_left, refused_with};
+use crate::judge::refused_with;
 use crate::world::{Subject, World, list, scripted};
 use crate::{Check, Needs, check};
 use serde_json::{Value, json};
@@ -17,9 +17,6 @@ pub fn checks() -> Vec<Check> {
         check("A27_status_is_forwarded_to_default_networks", Needs::OwnKeys, default_networks),
         check("A27_status_is_not_forwarded_below_1.1.0", Needs::Nothing, not_below),
         check("A25_status_ignores_networks_that_pods_ask_for", Needs::Nothing, ignores_requested),
-        check("A31_gc_succeeds_with_no_prior_attachment", Needs::Nothing, gc_with_nothing),
-        check("A30_gc_leaves_what_is_alive", Needs::Nothing, gc_leaves_the_living),
-        check("A30_gc_ends_what_is_dead_and_unlisted", Needs::Nothing, gc_ends_the_dead),
     ];
     for code in [50_u64, 51] {
         checks.push(check(format!("A27_status_of_the_primary_is_ours::{code}"), Needs::Nothing, move |s| {
@@ -117,37 +114,4 @@ fn ignores_requested(subject: &Subject) {
     world.node_call("STATUS").run().success();
     let kinds: Vec<_> = world.calls_of("STATUS").into_iter().map(|call| call.kind).collect();
     assert_eq!(kinds, ["main"]);
-}
-
-fn gc(world: &World, valid: Value) {
-    world.node_call("GC").set("cni.dev/valid-attachments", valid).run().success();
-}
-
-fn gc_with_nothing(subject: &Subject) {
-    let world = World::new(subject);
-    gc(&world, json!([]));
-    std::fs::remove_dir_all(world.node.state()).unwrap();
-    gc(&world, json!([]));
-    world.add();
-    world.del();
-}
-
-/// CRI-O calls GC with a list that knows nothing of additional interfaces.
-fn gc_leaves_the_living(subject: &Subject) {
-    let world = World::with_extras(subject, 2);
-    world.add();
-    gc(&world, json!([{ "containerID": world.sandbox.id, "ifname": "eth0" }]));
-    gc(&world, json!([]));
-    assert_eq!(world.order_of("DEL"), Vec::<String>::new(), "GC ended attachments of a sandbox that lives");
-    world.del();
-    assert_eq!(world.order_of("DEL"), ["net2 extra-b", "net1 extra-a", "eth0 main"]);
-}
-
-fn gc_ends_the_dead(subject: &Subject) {
-    let mut world = World::with_extras(subject, 2);
-    world.add();
-    world.sandbox.netns.vanish();
-    gc(&world, json!([]));
-    assert_eq!(world.order_of("DEL"), ["net2 extra-b", "net1 extra-a", "eth0 main"]);
-    nothing_left(&world);
 }

@@ -24,6 +24,7 @@ mod devinfo;
 mod disk;
 mod foreign;
 mod gc;
+mod gc_command;
 mod leaks;
 mod log;
 mod real;

@@ -460,7 +460,7 @@ fn f2_a_sweep_that_is_killed_anywhere_is_finished_by_the_next() {
             }
             dead.iter_mut().for_each(|pod| pod.netns.vanish());
             for step in 0..6 {
-                let mut sweep = crate::gc::gc(&node, &["--queued"]).spawn().unwrap();
+                let mut sweep = crate::gc_command::gc(&node, &["--queued"]).spawn().unwrap();
                 std::thread::sleep(Duration::from_micros(1500 * (step * 4 + round)));
                 sweep.kill().unwrap();
                 sweep.wait().unwrap();
