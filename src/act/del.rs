@@ -1,4 +1,5 @@
-//! Everything that a call of the runtime made, taken back: its records backwards; without one, what others kept of it (F13).
+//! Everything that a call of the runtime made, taken back: its records backwards; without one, what others kept of it (F13) and
+//! what it has addresses in (F4).
 
 use std::path::Path;
 use std::time::Instant;
@@ -8,7 +9,7 @@ use crate::plan::made::Made;
 use crate::plan::outcome::together;
 
 use super::Acting;
-use super::foreign::without_record;
+use super::foreign::{Lost, without_record};
 use super::undo::finish;
 
 /// Deletes what the sandbox's ADD for `id` made. Records that cannot be read are put aside first.
@@ -30,7 +31,9 @@ pub fn delete_all(
     }
     let made = Made::of(found.records, &id.ifname);
     if damaged || (made.records.is_empty() && made.tombstones.is_empty()) {
-        errors.extend(without_record(acting, id, netns, deadline, damaged).err());
+        let mut known = made.records.iter().map(|record| &record.attachment.ifname).chain(&made.tombstones);
+        let lost = Lost { damaged, primary: !known.any(|ifname| *ifname == id.ifname) };
+        errors.extend(without_record(acting, id, netns, deadline, lost));
     }
     let backwards = made.records.into_iter().rev();
     errors.extend(backwards.filter_map(|record| finish(acting, record, netns, deadline).err()));

@@ -6,44 +6,60 @@ use std::time::Instant;
 use crate::cni::{AttachmentId, CniError};
 use crate::gather::{Resolver, binaries};
 use crate::plan::del::Foreign;
-use crate::plan::outcome::together;
 use crate::plan::record::{Record, State};
 use crate::plan::{Pod, Sandbox};
 use crate::store::foreign::{Kept, libcni, multus};
 
 use super::Acting;
+use super::leases::release;
 use super::undo::{delete, finish, namespace};
 
 /// Where libcni keeps its cache, for every runtime.
-const LIBCNI_CACHE: &str = "/var/lib/cni";
+pub(super) const LIBCNI_CACHE: &str = "/var/lib/cni";
 
-/// DEL of a sandbox that we have no record of: added before meta-cni, under Multus, or its record was lost.
+/// What is lost of a sandbox's records.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Lost {
+    /// There were some that could not be read; otherwise there is none.
+    pub damaged: bool,
+    /// That of the interface of the runtime's own call is among them.
+    pub primary: bool,
+}
+
+/// DEL of what we have no record of: added before meta-cni, under Multus, or its record was lost. Gives what failed.
 pub(super) fn without_record(
     acting: &Acting<'_>,
     id: &AttachmentId,
     netns: Option<&Path>,
     deadline: Instant,
-    damaged: bool,
-) -> Result<(), CniError> {
+    lost: Lost,
+) -> Vec<CniError> {
+    let kept = if lost.primary { kept_of(acting, id) } else { Kept::default() };
+    let names: Vec<&str> = kept.attachments.iter().map(|foreign| foreign.network.as_str()).collect();
+    if !names.is_empty() {
+        tracing::info!(networks = names.join(", "), "no record; deleted by what the runtime or Multus kept");
+    }
+    let mut errors = delete_foreign(acting, id, netns, deadline, &kept);
+    if errors.is_empty() {
+        kept.forget();
+    }
+    let released = release(acting, id, netns, deadline, lost.damaged);
+    errors.extend(released.errors);
+    if lost.primary && kept.attachments.is_empty() && !released.interfaces.contains(&id.ifname) {
+        // Without a trace of an attachment, links of that name in the namespace may be anybody's: they are not touched.
+        guess(acting, id, netns.filter(|_| lost.damaged), deadline);
+    }
+    errors
+}
+
+/// What others kept of the sandbox.
+fn kept_of(acting: &Acting<'_>, id: &AttachmentId) -> Kept {
     let config = &acting.context.config;
     let kept = [
         multus(&config.cni_dir, &id.container_id, &id.ifname),
         libcni(LIBCNI_CACHE.as_ref(), &id.container_id, &id.ifname),
     ];
-    let Some(kept) = kept.into_iter().find(|kept| !kept.attachments.is_empty()) else {
-        // Without a trace of an attachment, links of that name in the namespace may be anybody's: they are not touched.
-        return guess(acting, id, netns.filter(|_| damaged), deadline);
-    };
-    let names: Vec<&str> = kept.attachments.iter().map(|foreign| foreign.network.as_str()).collect();
-    tracing::info!(networks = names.join(", "), "no record; deleted by what the runtime or Multus kept");
-    let errors = delete_foreign(acting, id, netns, deadline, &kept);
-    match together(errors) {
-        None => {
-            kept.forget();
-            Ok(())
-        }
-        Some(error) => Err(error),
-    }
+    kept.into_iter().find(|kept| !kept.attachments.is_empty()).unwrap_or_default()
 }
 
 fn delete_foreign(
@@ -66,7 +82,7 @@ fn delete_foreign(
 }
 
 /// An attachment that others made, as a record.
-fn foreign_record(
+pub(super) fn foreign_record(
     acting: &Acting<'_>,
     id: &AttachmentId,
     netns: Option<&Path>,
@@ -99,12 +115,12 @@ fn foreign_record(
 }
 
 /// DEL of the current primary, because nothing is known. Best effort: there may never have been anything.
-fn guess(acting: &Acting<'_>, id: &AttachmentId, netns: Option<&Path>, deadline: Instant) -> Result<(), CniError> {
+fn guess(acting: &Acting<'_>, id: &AttachmentId, netns: Option<&Path>, deadline: Instant) {
     let network = match Resolver::new(&acting.context.config).primary_now() {
         Ok(network) => network,
         Err(error) => {
             tracing::info!("no record and no primary, so there is nothing to delete: {}", error.msg);
-            return Ok(());
+            return;
         }
     };
     let foreign = Foreign {
@@ -121,5 +137,4 @@ fn guess(acting: &Acting<'_>, id: &AttachmentId, netns: Option<&Path>, deadline:
         let error = failure.error(&record.attachment, crate::cni::Operation::Del);
         tracing::warn!("no record, so the current primary was asked, in vain: {}", error.msg);
     }
-    Ok(())
 }

@@ -9,6 +9,7 @@ pub mod attach;
 mod context;
 pub mod del;
 mod foreign;
+pub mod leases;
 pub mod live;
 pub mod routes;
 pub mod sandbox;

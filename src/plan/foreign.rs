@@ -33,6 +33,25 @@ struct CacheEntry {
     result: Option<Box<RawValue>>,
 }
 
+/// Whose an entry of libcni's cache is, and its namespace.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Cached {
+    /// `CNI_CONTAINERID` of the ADD.
+    #[serde(rename = "containerId")]
+    pub container_id: String,
+    /// `CNI_NETNS` of the ADD; empty when the entry does not say.
+    #[serde(default)]
+    pub netns: PathBuf,
+}
+
+impl Cached {
+    /// What `bytes`, an entry of libcni's cache, say; `None` when they are none.
+    #[must_use]
+    pub fn read(bytes: &[u8]) -> Option<Self> {
+        serde_json::from_slice(bytes).ok()
+    }
+}
+
 /// What libcni's cache has of a container.
 ///
 /// `None` when `bytes` are no such entry, are of another container, or are of our own network: that one is not foreign.
@@ -160,6 +179,14 @@ mod tests {
         assert_eq!(foreign.args.unwrap().as_str(), "IgnoreUnknown=1;K8S_POD_NAME=p");
         assert_eq!(foreign.arguments.to_text(), r#"{"mac":"02:00:00:00:00:01"}"#);
         assert_eq!(foreign.result.unwrap().get(), r#"{"cniVersion":"1.0.0"}"#);
+    }
+
+    #[test]
+    fn f5_an_entry_says_whose_namespace_it_is() {
+        let ours = r#"{"cniVersion":"1.0.0","name":"meta-cni","plugins":[{"type":"meta-cni"}]}"#;
+        let expected = Cached { container_id: "c1".to_owned(), netns: "/run/netns/x".into() };
+        assert_eq!(Cached::read(cache(ours, "c1").as_bytes()), Some(expected));
+        assert_eq!(Cached::read(b"{}"), None);
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub mod devinfo;
 pub mod foreign;
 pub mod gc;
 pub mod ifname;
+pub mod leases;
 pub mod left;
 pub mod lint;
 pub mod made;

@@ -55,7 +55,7 @@ fn locked(
     let marks = note(Some(lock), true);
     let host = Host { marks: Some(&marks) };
     let acting = Acting { context, host: &host, lock: Some(lock), epoch: context.epoch()? };
-    let on_record = clear(&acting, id, netns.identity())?;
+    let on_record = clear(&acting, id, netns)?;
     let resolver = Resolver::new(config);
     resolver.ready(deadline)?;
     let networks = wanted_networks(&resolver, asked, deadline)?;

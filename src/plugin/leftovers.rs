@@ -3,25 +3,27 @@
 use std::collections::BTreeSet;
 
 use crate::act::Acting;
+use crate::act::leases::release;
 use crate::act::undo::finish;
 use crate::cni::{AttachmentId, CniError, Code};
-use crate::kernel::NetnsId;
+use crate::netns::Netns;
 use crate::plan::made::Made;
 use crate::plan::outcome::together;
 
-/// Clears the way for an ADD of `id` in the namespace `netns`; gives the interface names that other ADDs of the sandbox have
+/// Clears the way for an ADD of `id` in `netns`; gives the interface names that other ADDs of the sandbox have
 /// on record, which are taken whether there are links or not.
 ///
 /// # Errors
 /// Code 7 when the sandbox is attached already, and all of it is alive; else what left-overs of it answered to their DEL.
-pub(super) fn clear(acting: &Acting<'_>, id: &AttachmentId, netns: NetnsId) -> Result<BTreeSet<String>, CniError> {
+pub(super) fn clear(acting: &Acting<'_>, id: &AttachmentId, netns: &Netns) -> Result<BTreeSet<String>, CniError> {
     let records = &acting.context.records;
     let found = records.of(&id.container_id)?;
+    let damaged = !found.damaged.is_empty();
     for (path, why) in found.damaged {
         records.quarantine(&id.container_id, &path, &why)?;
     }
     let made = Made::of(found.records, &id.ifname);
-    if made.is_complete() && made.records.iter().all(|record| record.netns == Some(netns)) {
+    if made.is_complete() && made.records.iter().all(|record| record.netns == Some(netns.identity())) {
         let msg = format!("{} of this sandbox is attached already and is left as it is", id.ifname);
         return Err(CniError::new(Code::INVALID_CONFIG, msg));
     }
@@ -34,6 +36,9 @@ pub(super) fn clear(acting: &Acting<'_>, id: &AttachmentId, netns: NetnsId) -> R
         let (ifname, network) = (&record.attachment.ifname, &record.attachment.network);
         tracing::warn!(%ifname, network, "left over from an ADD that did not end; deleted first");
         errors.extend(finish(acting, record, None, deadline).err());
+    }
+    if damaged {
+        errors.extend(release(acting, id, Some(netns.path()), deadline, damaged).errors);
     }
     let names = made.others.into_iter().map(|record| record.attachment.ifname.to_string()).collect();
     together(errors).map_or(Ok(names), |error| Err(error.in_context("left over from an earlier ADD")))

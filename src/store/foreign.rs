@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::cni::{ContainerId, IfName};
 use crate::plan::del::Foreign;
-use crate::plan::foreign::{from_cache, from_multus, namespaces_of};
+use crate::plan::foreign::{Cached, from_cache, from_multus, namespaces_of};
 
 use super::{MOST_STATE, Owner, list, read, remove};
 
@@ -46,6 +46,15 @@ pub fn namespaces(cache_dir: &Path, id: &ContainerId) -> Vec<PathBuf> {
     let names = list(&dir).unwrap_or_default().into_iter().filter(|name| name.contains(&middle));
     let bytes = names.filter_map(|name| read(&dir.join(name), Owner::Admin, MOST_STATE).ok().flatten());
     bytes.flat_map(|bytes| namespaces_of(&bytes, id.as_str())).collect()
+}
+
+/// Every entry of a cache as libcni keeps it in `cache_dir`, of whatever network.
+#[must_use]
+pub fn cached(cache_dir: &Path) -> Vec<Cached> {
+    let dir = cache_dir.join("results");
+    let names = list(&dir).unwrap_or_default();
+    let entries = names.iter().filter_map(|name| read(&dir.join(name), Owner::Admin, MOST_STATE).ok().flatten());
+    entries.filter_map(|bytes| Cached::read(&bytes)).collect()
 }
 
 /// What Multus kept of the sandbox in `cni_dir`: the delegates' configurations, and their results from its own cache.

@@ -10,6 +10,7 @@ pub mod confdir;
 pub mod devinfo;
 pub mod epoch;
 pub mod foreign;
+pub mod leases;
 pub mod lock;
 pub mod networks;
 pub mod primary;

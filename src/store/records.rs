@@ -118,7 +118,8 @@ impl Records {
         super::is_untidy(&self.dir(id))
     }
 
-    /// Moves a damaged file of the sandbox out of the way, where a person can look at it, and says so in the log.
+    /// Moves a damaged file of the sandbox out of the way, where a person can look at it, with the reason beside it, and says so
+    /// in the log.
     ///
     /// # Errors
     /// [`StoreError`] when it cannot be moved.
@@ -130,10 +131,11 @@ impl Records {
         let target = dir.join(format!("{id}.{stem}.{time}"));
         std::fs::rename(path, &target).map_err(StoreError::io("move", path))?;
         remove_if_empty(&self.dir(id));
-        let mut reason = target.clone().into_os_string();
-        reason.push(".reason");
-        // The log says it too; a full disk keeps nothing from going on.
-        let _ = write(reason.as_ref(), format!("{} {why}\n", path.display()).as_bytes(), Survives::Process);
+        let reason = target.with_file_name(format!("{id}.{stem}.{time}.reason"));
+        let text = format!("{} {why}\n{}\n", path.display(), not_known(stem));
+        if let Err(error) = write(&reason, text.as_bytes(), Survives::Process) {
+            tracing::warn!(error = error.story(), "the reason is not kept");
+        }
         tracing::error!(moved = %target.display(), "a damaged record is put aside: {} {why}", path.display());
         Ok(())
     }
@@ -145,6 +147,15 @@ impl Records {
     fn path(&self, id: &ContainerId, ifname: &IfName) -> PathBuf {
         self.dir(id).join(format!("{ifname}.json"))
     }
+}
+
+/// What an attachment without a record is deleted by, and what may stay of it.
+fn not_known(ifname: &str) -> String {
+    format!(
+        "What it says of {ifname} is lost: its network and what its plugins were given. DEL runs the primary as it is now, and each \
+         network that this node knows and that has an address reserved for the sandbox. Of a network without one nothing \
+         can be found: rules for its ports (NAT), or what its plugins keep elsewhere, may be left."
+    )
 }
 
 fn parse(path: &Path, id: &ContainerId, stem: &str) -> Result<Option<Record>, String> {

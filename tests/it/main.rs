@@ -26,6 +26,7 @@ mod foreign;
 mod gc;
 mod gc_command;
 mod leaks;
+mod leases;
 mod log;
 mod real;
 mod records;

@@ -1,0 +1,249 @@
+//! Addresses of sandboxes that have no record to tell of them, released by DEL of their networks (F4, F5). host-local's own
+//! files are only read.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Instant;
+
+use crate::cni::{AttachmentId, CniError, ContainerId, IfName, Object, Operation};
+use crate::exec::Host;
+use crate::gather::{Resolver, asked};
+use crate::netns::identity;
+use crate::plan::add::Network;
+use crate::plan::capability::arguments;
+use crate::plan::del::Foreign;
+use crate::plan::gc::recorded;
+use crate::plan::leases::{Evidence, Place, Verdict, places, verdict};
+use crate::store::foreign::cached;
+use crate::store::leases::{Leased, booted, leases};
+use crate::store::lock::{Attempt, try_sandbox};
+
+use super::foreign::{LIBCNI_CACHE, foreign_record};
+use super::sandbox::note;
+use super::undo::finish;
+use super::{Acting, Context};
+
+/// The interface of a lease that does not name one, when no runtime's call does either.
+const USUAL: &str = "eth0";
+
+/// Releases every address that the sandbox of `id` has in a network which this node knows, but for those of its records. With
+/// `damaged` the networks of other sandboxes' records are looked through too.
+pub fn release(
+    acting: &Acting<'_>,
+    id: &AttachmentId,
+    netns: Option<&Path>,
+    deadline: Instant,
+    damaged: bool,
+) -> Released {
+    let networks = known(acting.context, damaged);
+    let mut released = Released::default();
+    for place in places(&networks) {
+        release_in(acting, &place, (id, netns), deadline, &mut released);
+    }
+    let Released { addresses, errors, .. } = &released;
+    if damaged || *addresses > 0 || !errors.is_empty() {
+        tracing::warn!(damaged, addresses, failed = errors.len(), "addresses released without a record");
+    }
+    released
+}
+
+/// What was released of one sandbox.
+#[derive(Debug, Default)]
+pub struct Released {
+    /// How many addresses.
+    pub addresses: usize,
+    /// The interfaces of which DEL was run.
+    pub interfaces: BTreeSet<IfName>,
+    /// What failed; it is in the queue.
+    pub errors: Vec<CniError>,
+}
+
+/// Releases the addresses of one sandbox in `place`.
+fn release_in(
+    acting: &Acting<'_>,
+    place: &Place<'_>,
+    call: (&AttachmentId, Option<&Path>),
+    deadline: Instant,
+    released: &mut Released,
+) {
+    let id = call.0;
+    let mut held = leases(&place.dir);
+    held.retain(|one| one.lease.container == id.container_id);
+    // One attachment may have several.
+    let names: BTreeSet<&IfName> = held.iter().map(|one| one.lease.ifname.as_ref().unwrap_or(&id.ifname)).collect();
+    for ifname in names {
+        for network in &place.networks {
+            // What is on record is deleted by its record, or has just failed to be; that of another call of the runtime lives.
+            match acting.context.records.of(&id.container_id) {
+                Ok(found) if found.records.iter().all(|record| record.attachment.ifname != *ifname) => {}
+                Ok(_) => break,
+                Err(error) => {
+                    released.errors.push(error.into());
+                    break;
+                }
+            }
+            released.errors.extend(delete(acting, network, ifname, call, deadline).err());
+            released.interfaces.insert(ifname.clone());
+        }
+    }
+    let (standing, gone): (Vec<_>, Vec<_>) = held.into_iter().partition(Leased::stands);
+    for one in standing {
+        tracing::warn!(lease = %one.path.display(), "is still reserved");
+    }
+    released.addresses += gone.len();
+}
+
+/// DEL of `network` for an interface of the sandbox, with what is known of it now.
+fn delete(
+    acting: &Acting<'_>,
+    network: &Network,
+    ifname: &IfName,
+    (id, netns): (&AttachmentId, Option<&Path>),
+    deadline: Instant,
+) -> Result<(), CniError> {
+    let of_request = *ifname == id.ifname;
+    let arguments = if of_request {
+        acting.context.config.runtime_config.clone()
+    } else {
+        asked_for(acting.context, network, ifname)
+    };
+    let foreign = Foreign {
+        network: network.display.clone(),
+        list: network.list.clone(),
+        ifname: ifname.clone(),
+        arguments,
+        args: None,
+        result: None,
+    };
+    let record = foreign_record(acting, id, netns, &foreign, (usize::from(!of_request), 1));
+    // From here on it is one of acting: if its DEL fails, it can be tried again.
+    if let Err(error) = acting.context.records.put(&record) {
+        tracing::warn!(error = error.story(), "not recorded");
+    }
+    tracing::info!(network = network.display, %ifname, sandbox = %id.container_id, "an address without a record is released");
+    finish(acting, record, netns, deadline)
+}
+
+/// What the pod asks of `network` for `ifname`, as far as the runtime says it again: some plugins (portmap) delete nothing
+/// unless they are told of something.
+fn asked_for(context: &Context, network: &Network, ifname: &IfName) -> Object {
+    let mut selections = asked(&context.config, &context.args).map(|asked| asked.networks).unwrap_or_default();
+    selections.retain(|selection| format!("{}/{}", selection.namespace, selection.name) == network.display);
+    let named = selections.iter().find(|selection| selection.interface.as_ref() == Some(ifname));
+    let selection = named.or_else(|| selections.iter().find(|selection| selection.interface.is_none()));
+    arguments(None, selection)
+}
+
+/// Every network that this node knows, those of its records too if they are asked for.
+fn known(context: &Context, of_records: bool) -> Vec<Network> {
+    let mut networks = Resolver::looking(&context.config).known();
+    if of_records {
+        let sandboxes = context.records.sandboxes().unwrap_or_default();
+        let records = sandboxes.iter().filter_map(|id| context.records.of(id).ok()).flat_map(|found| found.records);
+        networks.extend(records.map(|record| recorded(&record)));
+    }
+    networks
+}
+
+/// What came of a look through the leases of earlier epochs.
+#[derive(Debug, Default)]
+pub struct Earlier {
+    /// Addresses released.
+    pub released: usize,
+    /// Addresses kept although nobody knows their sandbox; each is in the log.
+    pub unknown: usize,
+    /// False when the time ended first: there is more to look at.
+    pub complete: bool,
+    /// What could not be released; it is in the queue.
+    pub errors: Vec<CniError>,
+}
+
+/// Releases the addresses that sandboxes of an earlier kernel left, of which there is no record: reserved before this kernel
+/// started, and their namespace is not one that libcni's cache knows and that is there. Others without a record are kept and
+/// named in the log. For the sweep, once an epoch; it takes the sandboxes' locks itself.
+#[must_use]
+pub fn of_earlier_epochs(context: &Context, epoch: &str, deadline: Instant) -> Earlier {
+    let networks = known(context, true);
+    let living = living(context);
+    let booted = booted(&context.config.run_dir);
+    let mut earlier = Earlier { complete: true, ..Earlier::default() };
+    for place in places(&networks) {
+        let mut held = leases(&place.dir);
+        held.sort_by(|one, other| one.lease.container.cmp(&other.lease.container));
+        for of_one in held.chunk_by(|one, other| one.lease.container == other.lease.container) {
+            if Context::remaining(deadline).is_zero() {
+                earlier.complete = false;
+                return earlier;
+            }
+            let Some(first) = of_one.first() else { continue };
+            let id = &first.lease.container;
+            let on_record = is_on_record(context, id);
+            let evidence = |one: &Leased| Evidence {
+                on_record,
+                alive: living.contains(id.as_str()),
+                written: one.written,
+                booted,
+            };
+            // All of a sandbox's or none: it was one pod.
+            let verdicts: BTreeSet<Verdict> = of_one.iter().map(|one| verdict(evidence(one))).collect();
+            if verdicts.iter().all(|verdict| *verdict == Verdict::Stale) {
+                release_earlier(context, epoch, (&place, id), deadline, &mut earlier);
+            } else if !on_record && !living.contains(id.as_str()) {
+                earlier.unknown += of_one.len();
+                report(of_one);
+            }
+        }
+    }
+    earlier
+}
+
+/// Says which addresses are kept although nobody knows of their sandbox.
+fn report(kept: &[Leased]) {
+    for one in kept {
+        tracing::warn!(
+            lease = %one.path.display(),
+            sandbox = %one.lease.container,
+            "nobody knows this sandbox, and its address may be in use: it is kept"
+        );
+    }
+}
+
+/// Releases the addresses of one sandbox in one place, under its lock, and only if it has no record then.
+fn release_earlier(
+    context: &Context,
+    epoch: &str,
+    (place, id): (&Place<'_>, &ContainerId),
+    deadline: Instant,
+    earlier: &mut Earlier,
+) {
+    let lock = match try_sandbox(&context.config.run_dir, id, context.call, Operation::Gc) {
+        Ok(Attempt::Held(lock)) => lock,
+        // Somebody is at work on it: it is none of an earlier epoch.
+        Ok(Attempt::Busy(..)) => return,
+        Err(error) => return earlier.errors.push(error.into()),
+    };
+    let Ok(ifname) = IfName::new(USUAL) else { return };
+    if !is_on_record(context, id) {
+        let marks = note(Some(&lock), false);
+        let host = Host { marks: Some(&marks) };
+        let acting = Acting { context, host: &host, lock: Some(&lock), epoch: epoch.to_owned() };
+        let call = AttachmentId { container_id: id.clone(), ifname };
+        let mut released = Released::default();
+        release_in(&acting, place, (&call, None), deadline, &mut released);
+        earlier.released += released.addresses;
+        earlier.errors.extend(released.errors);
+    }
+    lock.unlink_unless_needed(&context.records, id);
+}
+
+/// True if there is anything on record of the sandbox, or that cannot be told.
+fn is_on_record(context: &Context, id: &ContainerId) -> bool {
+    context.records.of(id).map_or(true, |found| !found.records.is_empty() || !found.damaged.is_empty())
+}
+
+/// The containers that libcni's cache, or Multus', has in a namespace that is there.
+fn living(context: &Context) -> BTreeSet<String> {
+    let caches = [LIBCNI_CACHE.as_ref(), context.config.cni_dir.as_path()];
+    let entries = caches.into_iter().flat_map(cached);
+    entries.filter(|entry| identity(&entry.netns).is_ok()).map(|entry| entry.container_id).collect()
+}

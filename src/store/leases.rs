@@ -1,0 +1,131 @@
+//! What host-local has on disk, read only: the leases of a directory, each with the time it was written; and since when the
+//! kernel runs, to tell those of an earlier one.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, StatxFlags, statfs, statx};
+
+use crate::plan::leases::Lease;
+
+use super::{Owner, exists, list, read};
+
+/// Bytes of a lease at most: a container ID and an interface name.
+const MOST: u64 = 4 << 10;
+
+/// Leases of one network that are looked at at most: as many as a /16 has.
+const MOST_LEASES: usize = 1 << 16;
+
+/// What `statfs` says of a file system that does not outlive the kernel (`TMPFS_MAGIC`).
+const TMPFS: u64 = 0x0102_1994;
+
+/// A lease and its file.
+#[derive(Debug)]
+pub struct Leased {
+    /// The file.
+    pub path: PathBuf,
+    /// What it says.
+    pub lease: Lease,
+    /// When it was written, in seconds since 1970.
+    pub written: i64,
+}
+
+impl Leased {
+    /// True while the address is reserved.
+    #[must_use]
+    pub fn stands(&self) -> bool {
+        exists(&self.path)
+    }
+}
+
+/// The leases in `dir`, in order of their files' names; what cannot be read says nothing of its owner and is left out.
+#[must_use]
+pub fn leases(dir: &Path) -> Vec<Leased> {
+    let names = list(dir).unwrap_or_else(|error| {
+        tracing::warn!(error = error.story(), "leases cannot be looked through");
+        Vec::new()
+    });
+    let leased = |name: String| {
+        let path = dir.join(&name);
+        // Its name first: the other files are many times as large as they are of use.
+        name.parse::<std::net::IpAddr>().ok()?;
+        let bytes = read(&path, Owner::Admin, MOST).ok().flatten()?;
+        let lease = Lease::read(&name, &bytes)?;
+        let written = std::fs::metadata(&path).ok()?.mtime();
+        Some(Leased { path, lease, written })
+    };
+    names.into_iter().take(MOST_LEASES).filter_map(leased).collect()
+}
+
+/// The earliest time that the clock can have shown since the kernel started, in seconds since 1970.
+///
+/// What the kernel gives as its start is reckoned back from what the clock shows now: when the clock was set forward since, a
+/// lease of this very kernel would look like an earlier one's. What lies in a file system that is younger than the kernel bears
+/// the time that the clock showed then. `None` when there is no such file system at `/run` or `run_dir`.
+#[must_use]
+pub fn booted(run_dir: &Path) -> Option<i64> {
+    let stat = std::fs::read_to_string("/proc/stat").ok()?;
+    let reckoned: i64 = stat.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()?;
+    let volatile = [Path::new("/run"), run_dir].into_iter().filter(|dir| is_volatile(dir));
+    let shown = volatile.flat_map(earliest_in).min()?;
+    Some(reckoned.min(shown))
+}
+
+fn is_volatile(dir: &Path) -> bool {
+    statfs(dir).is_ok_and(|system| u64::try_from(system.f_type).is_ok_and(|kind| kind == TMPFS))
+}
+
+/// When the oldest thing in `dir`, or `dir` itself, was made or last changed, by the clock of then. What is mounted there is
+/// older than the file system may be, and left out.
+fn earliest_in(dir: &Path) -> Option<i64> {
+    let look = |path: &Path| {
+        let wanted = StatxFlags::CTIME | StatxFlags::BTIME;
+        let seen = statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, wanted).ok()?;
+        let made = StatxFlags::from_bits_retain(seen.stx_mask).contains(StatxFlags::BTIME);
+        let time = if made { seen.stx_btime.tv_sec.min(seen.stx_ctime.tv_sec) } else { seen.stx_ctime.tv_sec };
+        Some(((seen.stx_dev_major, seen.stx_dev_minor), time))
+    };
+    let (device, own) = look(dir)?;
+    let within = list(dir).unwrap_or_default().into_iter().filter_map(|name| look(&dir.join(name)));
+    within.filter(|(other, _)| *other == device).map(|(_, time)| time).chain([own]).min()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn f4_leases_are_read_and_nothing_else_is() {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in [
+            ("10.0.0.3", "c2\r\nnet1"),
+            ("10.0.0.2", "c1\r\neth0"),
+            ("10.0.0.4", ""),
+            ("lock", ""),
+            ("last_reserved_ip.0", "10.0.0.3"),
+        ] {
+            std::fs::write(dir.path().join(name), text).unwrap();
+        }
+        std::fs::create_dir(dir.path().join("10.0.0.5")).unwrap();
+        std::fs::write(dir.path().join("10.0.0.6"), "c3\r\neth0 ".repeat(4096)).unwrap();
+        let found = leases(dir.path());
+        let seen: Vec<_> =
+            found.iter().map(|one| (one.lease.address.to_string(), one.lease.container.as_str())).collect();
+        assert_eq!(seen, [("10.0.0.2".to_owned(), "c1"), ("10.0.0.3".to_owned(), "c2")]);
+        std::fs::remove_file(dir.path().join("10.0.0.2")).unwrap();
+        assert_eq!(found.iter().map(Leased::stands).collect::<Vec<_>>(), [false, true]);
+        assert!(leases(&dir.path().join("none")).is_empty());
+    }
+
+    #[test]
+    fn f5_the_kernel_started_before_anything_in_a_file_system_of_its_own() {
+        // Where there is none, nothing is known.
+        let dir = tempfile::tempdir_in("/dev/shm").unwrap();
+        std::fs::write(dir.path().join("epoch"), "").unwrap();
+        let now = std::fs::metadata(dir.path().join("epoch")).unwrap().ctime();
+        let booted = booted(dir.path()).unwrap();
+        assert!(0 < booted && booted <= now, "{booted} {now}");
+        assert!(is_volatile(dir.path()) && !is_volatile(Path::new("/proc")));
+        assert!(earliest_in(dir.path()).is_some_and(|earliest| earliest <= now && earliest > now - 60));
+    }
+}
