@@ -40,6 +40,44 @@ fn gc_of_dead_pods_leaves_nothing_a30() {
     node.assert_nothing_left();
 }
 
+/// A28: what CRI-O lists is all of its own interfaces. A plugin that frees what is not valid, as GC asks of it, frees nothing of a
+/// pod that lives, listed or not, and nothing at all while a listed pod is from before meta-cni.
+#[test]
+fn gc_by_a_plugin_that_frees_takes_nothing_of_the_living_a28() {
+    let node = Node::start(Runtime::Modules, "1.1.0", |etc| {
+        two_lists(etc);
+        etc.write_clearing_network();
+    });
+    let stale = || node.must(&["sh", "-c", r"printf 'gone\r\nnet1' >/var/lib/cni/networks/net-a/10.89.1.200"]);
+    let leases = || node.must(&["sh", "-c", "ls /var/lib/cni/networks/net-a | grep -c ^10.89; true"]).trim().to_owned();
+    let told = || node.must(&["sh", "-c", "cat /var/log/cleared 2>/dev/null | wc -l"]).trim().to_owned();
+    let gc = |valid: &str| {
+        let output = node.crio("gc", &["--valid", valid]);
+        assert!(output.status.success(), "GC: {}", text(&output.stderr));
+    };
+    let pods = [Call::new(&node, 1, "net-a"), Call::new(&node, 2, "net-a,net-a")];
+    for pod in &pods {
+        pod.must("add");
+    }
+    let valid = pods.each_ref().map(|pod| format!("{}/eth0", pod.id)).join(",");
+    stale();
+    assert_eq!(leases(), "4");
+    gc(&format!("{valid},{:064x}/eth0", 9));
+    assert_eq!((leases(), told()), ("4".to_owned(), "0".to_owned()), "a pod from before meta-cni is listed");
+    gc(&valid);
+    assert_eq!((leases(), told()), ("3".to_owned(), "1".to_owned()), "the stale one goes");
+    // libcni itself deletes what its cache has and the list lacks.
+    node.must(&["sh", "-c", "rm /var/lib/cni/results/*"]);
+    gc("");
+    assert_eq!((leases(), told()), ("3".to_owned(), "2".to_owned()), "unlisted, and alive");
+    for pod in pods {
+        pod.must("check");
+        pod.must("del");
+        pod.end();
+    }
+    assert_eq!(leases(), "0");
+}
+
 /// A sandbox as CRI-O would make one, in a namespace of `ip netns`.
 pub(crate) struct Call<'n> {
     node: &'n Node,
