@@ -1,7 +1,7 @@
 //! Addresses of sandboxes that have no record to tell of them, released by DEL of their networks (F4, F5). host-local's own
 //! files are only read.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Instant;
 
@@ -164,55 +164,51 @@ pub struct Earlier {
 #[must_use]
 pub fn of_earlier_epochs(context: &Context, epoch: &str, deadline: Instant) -> Earlier {
     let networks = known(context, true);
+    let places = places(&networks);
+    let mut sandboxes: BTreeMap<ContainerId, Vec<(&Place<'_>, Leased)>> = BTreeMap::new();
+    for place in &places {
+        for one in leases(&place.dir) {
+            sandboxes.entry(one.lease.container.clone()).or_default().push((place, one));
+        }
+    }
     let living = living(context);
     let booted = booted(&context.config.run_dir);
     let mut earlier = Earlier { complete: true, ..Earlier::default() };
-    for place in places(&networks) {
-        let mut held = leases(&place.dir);
-        held.sort_by(|one, other| one.lease.container.cmp(&other.lease.container));
-        for of_one in held.chunk_by(|one, other| one.lease.container == other.lease.container) {
-            if Context::remaining(deadline).is_zero() {
-                earlier.complete = false;
-                return earlier;
-            }
-            let Some(first) = of_one.first() else { continue };
-            let id = &first.lease.container;
-            let on_record = is_on_record(context, id);
-            let evidence = |one: &Leased| Evidence {
-                on_record,
-                alive: living.contains(id.as_str()),
-                written: one.written,
-                booted,
-            };
-            // All of a sandbox's or none: it was one pod.
-            let verdicts: BTreeSet<Verdict> = of_one.iter().map(|one| verdict(evidence(one))).collect();
-            if verdicts.iter().all(|verdict| *verdict == Verdict::Stale) {
-                release_earlier(context, epoch, (&place, id), deadline, &mut earlier);
-            } else if !on_record && !living.contains(id.as_str()) {
-                earlier.unknown += of_one.len();
-                report(of_one);
-            }
+    for (id, held) in sandboxes {
+        if Context::remaining(deadline).is_zero() {
+            earlier.complete = false;
+            break;
+        }
+        let (on_record, alive) = (is_on_record(context, &id), living.contains(id.as_str()));
+        let judged = |one: &Leased| verdict(Evidence { on_record, alive, written: one.written, booted });
+        let verdicts: BTreeSet<Verdict> = held.iter().map(|(_, one)| judged(one)).collect();
+        // All of a sandbox's or none: it was one pod.
+        if verdicts.contains(&Verdict::Unknown) {
+            earlier.unknown += held.len();
+            held.iter().for_each(|(_, one)| report(one));
+        } else if verdicts.contains(&Verdict::Stale) {
+            let mut places: Vec<&Place<'_>> = held.into_iter().map(|(place, _)| place).collect();
+            places.dedup_by(|one, other| one.dir == other.dir);
+            release_earlier(context, epoch, (&id, &places), deadline, &mut earlier);
         }
     }
     earlier
 }
 
-/// Says which addresses are kept although nobody knows of their sandbox.
-fn report(kept: &[Leased]) {
-    for one in kept {
-        tracing::warn!(
-            lease = %one.path.display(),
-            sandbox = %one.lease.container,
-            "nobody knows this sandbox, and its address may be in use: it is kept"
-        );
-    }
+/// Says that an address is kept although nobody knows of its sandbox.
+fn report(kept: &Leased) {
+    tracing::warn!(
+        lease = %kept.path.display(),
+        sandbox = %kept.lease.container,
+        "nobody knows this sandbox, and its address may be in use: it is kept"
+    );
 }
 
-/// Releases the addresses of one sandbox in one place, under its lock, and only if it has no record then.
+/// Releases the addresses of one sandbox, under its lock, and only if it has no record then.
 fn release_earlier(
     context: &Context,
     epoch: &str,
-    (place, id): (&Place<'_>, &ContainerId),
+    (id, places): (&ContainerId, &[&Place<'_>]),
     deadline: Instant,
     earlier: &mut Earlier,
 ) {
@@ -229,7 +225,7 @@ fn release_earlier(
         let acting = Acting { context, host: &host, lock: Some(&lock), epoch: epoch.to_owned() };
         let call = AttachmentId { container_id: id.clone(), ifname };
         let mut released = Released::default();
-        release_in(&acting, place, (&call, None), deadline, &mut released);
+        places.iter().for_each(|place| release_in(&acting, place, (&call, None), deadline, &mut released));
         earlier.released += released.addresses;
         earlier.errors.extend(released.errors);
     }

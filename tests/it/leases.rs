@@ -105,6 +105,23 @@ fn a17_f4_damaged_records_of_any_attachment_leave_no_lease_and_no_link() {
 }
 
 #[test]
+fn f4_an_address_of_another_call_of_the_sandbox_stays() {
+    isolated(|_| {
+        let node = real_node();
+        let sandbox = Sandbox::new();
+        let call = |operation: &str, ifname: &str| node.call(operation, &sandbox).env("CNI_IFNAME", ifname).run();
+        for ifname in ["eth0", "eth1"] {
+            succeeded(&call("ADD", ifname));
+        }
+        CUT(&record_path(&node, &sandbox, "eth0"));
+        succeeded(&call("DEL", "eth0"));
+        assert_eq!((leases_of(&sandbox).len(), sandbox.netns.links()), (1, vec!["eth1".to_owned()]));
+        succeeded(&call("DEL", "eth1"));
+        assert_eq!((leases_of(&sandbox).len(), host_veths().len()), (0, 0));
+    });
+}
+
+#[test]
 fn f4_a_network_that_only_another_pods_record_knows_is_looked_through_too() {
     isolated(|_| {
         let node = node();
@@ -252,7 +269,7 @@ fn f5_addresses_of_an_earlier_kernel_are_released_and_no_others() {
             // Of this kernel.
             leased("net-a", "10.77.2.211", "young", "net1"),
             leased_long_ago("net-a", "10.77.2.212", "half", "net1"),
-            leased("net-a", "10.77.2.213", "half", "net2"),
+            leased("cluster", "10.77.1.213", "half", "eth0"),
             // Of a network that this node does not know.
             leased_long_ago("podman", "10.88.0.2", "gone1", "eth0"),
         ];
