@@ -81,7 +81,9 @@ fn earliest_in(dir: &Path) -> Option<i64> {
     let look = |path: &Path| {
         let wanted = StatxFlags::CTIME | StatxFlags::BTIME;
         let seen = statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, wanted).ok()?;
-        let made = StatxFlags::from_bits_retain(seen.stx_mask).contains(StatxFlags::BTIME);
+        let tells = StatxFlags::from_bits_retain(seen.stx_mask).contains(StatxFlags::BTIME);
+        // Some file systems tell of none by a zero.
+        let made = tells && seen.stx_btime.tv_sec > 0;
         let time = if made { seen.stx_btime.tv_sec.min(seen.stx_ctime.tv_sec) } else { seen.stx_ctime.tv_sec };
         Some(((seen.stx_dev_major, seen.stx_dev_minor), time))
     };
