@@ -39,7 +39,7 @@ pub fn lock(
     }
 }
 
-/// The sandbox's lock for a CHECK, as [`lock`]. `None` when only processes hold it that earlier calls left for good, such as a
+/// The sandbox's lock for a CHECK, as [`lock()`]. `None` when only processes hold it that earlier calls left for good, such as a
 /// daemon that a plugin started: those change nothing any more.
 ///
 /// # Errors

@@ -43,7 +43,7 @@ pub fn find(dirs: &[PathBuf], namespace: &Namespace, name: &ObjectName) -> Resul
     Ok(None)
 }
 
-/// The names of every manifest in `dirs`, as far as they can be listed; at most [`MOST`], of each namespace in order.
+/// The names of every manifest in `dirs`, as far as they can be listed; some thousands at most.
 #[must_use]
 pub fn all(dirs: &[PathBuf]) -> BTreeSet<(Namespace, ObjectName)> {
     let mut names = BTreeSet::new();
