@@ -29,6 +29,7 @@ type Hook = Arc<dyn Fn(&Value) + Send + Sync>;
 pub struct Call {
     before: Option<Hook>,
     program: PathBuf,
+    through: Vec<String>,
     env: BTreeMap<String, String>,
     config: Value,
     stdin: Option<Vec<u8>>,
@@ -64,7 +65,7 @@ pub struct Output {
 impl Call {
     pub fn new(program: &Path, config: Value) -> Self {
         let env = std::env::var("PATH").map(|path| ("PATH".to_owned(), path));
-        Self { before: None, program: program.to_owned(), env: env.into_iter().collect(), config, stdin: None }
+        Self { before: None, program: program.to_owned(), through: Vec::new(), env: env.into_iter().collect(), config, stdin: None }
     }
 
     pub fn env(mut self, key: &str, value: &str) -> Self {
@@ -74,6 +75,12 @@ impl Call {
 
     pub fn without(mut self, key: &str) -> Self {
         self.env.remove(key);
+        self
+    }
+
+    /// Starts it by another program, which is given the plugin's path as its last argument: a tracer.
+    pub fn through(mut self, command: &[&str]) -> Self {
+        self.through = command.iter().map(ToString::to_string).collect();
         self
     }
 
@@ -147,7 +154,15 @@ impl Call {
             hook(&self.config);
         }
         let began = Instant::now();
-        let mut child = Command::new(&self.program)
+        let mut command = match self.through.split_first() {
+            None => Command::new(&self.program),
+            Some((tracer, arguments)) => {
+                let mut command = Command::new(tracer);
+                command.args(arguments).arg(&self.program);
+                command
+            }
+        };
+        let mut child = command
             .env_clear()
             .envs(&self.env)
             .stdin(Stdio::piped())

@@ -1,0 +1,383 @@
+//! One schedule: several pods on one node, any operation and any fault at once, and then the oracle.
+//!
+//! What is tried follows from the seed and the number of the step alone. What comes of it depends on time as well, and what
+//! a step means on what came of those before: a seed plays the same pieces again, not the same microseconds.
+
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::SWEEP;
+use crate::damage;
+use crate::fault::{Done, Fault, perform};
+use crate::kernel::{ip, isolated};
+use crate::kills::wishes;
+use crate::oracle::{Excused, lacks, running, wrong};
+use crate::rng::Rng;
+use crate::world::{Plugins, Pod, Wishes, World, set_full, set_read_only};
+
+/// How long an undisturbed ADD takes, roughly: faults are spread over it.
+const LENGTH: Duration = Duration::from_millis(300);
+
+/// How long the sweep may take until nothing is left.
+const SWEPT: Duration = Duration::from_secs(30);
+
+/// What the runtime knows of a pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Known {
+    /// Nothing was asked of us.
+    New,
+    /// Its ADD succeeded.
+    Up,
+    /// Something was asked and nobody knows what came of it: a DEL is due.
+    Due,
+    /// The runtime died and will never ask again.
+    Forgotten,
+}
+
+struct Slot {
+    pod: Pod,
+    known: Known,
+}
+
+/// What came of a schedule.
+#[derive(Debug, Default)]
+pub struct Played {
+    pub kills: usize,
+    pub steps: usize,
+    /// From the last thing that the runtime did until nothing was left, when the sweep had to do it.
+    pub swept: Duration,
+    pub wrong: Vec<String>,
+    /// What was done, for who plays it again.
+    pub story: String,
+}
+
+struct Schedule<'a> {
+    world: World<'a>,
+    seed: u64,
+    slots: Vec<Slot>,
+    excused: Excused,
+    played: Played,
+}
+
+/// Plays the schedule of `seed` on a node of its own.
+pub fn play(seed: u64) -> Played {
+    isolated(|kernel| {
+        let mut rng = Rng::new(seed);
+        let plugins = if rng.chance(70) { Plugins::Reference } else { Plugins::Debian };
+        let world = World::new(kernel, plugins);
+        let slots = (0..4).map(|_| Slot { pod: world.pod(wishes(&mut rng)), known: Known::New }).collect();
+        let mut schedule = Schedule { world, seed, slots, excused: Excused::default(), played: Played::default() };
+        let steps = 6 + rng.below(8);
+        for step in 0..steps {
+            schedule.step(&mut Rng::of(seed, step as u64 + 1), step);
+            if !schedule.played.wrong.is_empty() {
+                break;
+            }
+        }
+        if schedule.played.wrong.is_empty() {
+            schedule.settle();
+        }
+        schedule.played.steps = steps;
+        if !schedule.played.wrong.is_empty() {
+            let log = schedule.world.node.log();
+            let lines: Vec<&str> = log.lines().collect();
+            let end = lines[lines.len().saturating_sub(120)..].join("\n");
+            write!(schedule.played.story, "\nthe end of the log:\n{end}").unwrap();
+        }
+        schedule.played
+    })
+}
+
+impl Schedule<'_> {
+    fn tell(&mut self, what: &str) {
+        writeln!(self.played.story, "  {what}").unwrap();
+    }
+
+    fn step(&mut self, rng: &mut Rng, step: usize) {
+        match rng.below(100) {
+            0..70 => self.batch(rng, step),
+            70..76 => self.race(rng),
+            76..82 => self.damage(rng),
+            82..88 => self.lose_a_namespace(rng),
+            88..93 => self.disk_trouble(rng, step),
+            93..96 => self.clock_jump(rng),
+            _ => self.reboot(rng),
+        }
+    }
+
+    /// Up to three pods at once, an operation and a fault for each.
+    fn batch(&mut self, rng: &mut Rng, step: usize) {
+        let first = rng.below(self.slots.len());
+        let count = 1 + rng.below(3);
+        let chosen: Vec<usize> = (0..count).map(|at| (first + at) % self.slots.len()).collect();
+        let mut planned: Vec<(usize, &'static str, Fault)> = Vec::new();
+        for at in chosen {
+            let operation = self.operation(at, rng);
+            let fault = Fault::any(rng, LENGTH);
+            self.tell(&format!("{step}: {operation} of {} ({:?}) with {fault:?}", self.slots[at].pod.name, self.slots[at].known));
+            planned.push((at, operation, fault));
+        }
+        let node_calls = self.node_calls(rng);
+        let done = self.at_once(&planned, &node_calls);
+        for ((at, operation, fault), done) in planned.into_iter().zip(done) {
+            self.judge(at, operation, &fault, &done);
+        }
+    }
+
+    /// What a runtime may ask of a pod now.
+    fn operation(&self, at: usize, rng: &mut Rng) -> &'static str {
+        let one = rng.below(10);
+        match self.slots[at].known {
+            Known::New => "ADD",
+            Known::Up => ["CHECK", "CHECK", "CHECK", "ADD", "DEL", "DEL", "DEL", "DEL", "DEL", "DEL"][one],
+            Known::Due => ["ADD", "ADD", "ADD", "CHECK", "DEL", "DEL", "DEL", "DEL", "DEL", "DEL"][one],
+            Known::Forgotten => "STATUS",
+        }
+    }
+
+    /// STATUS and GC, beside everything else.
+    fn node_calls(&mut self, rng: &mut Rng) -> Vec<crate::harness::Call> {
+        let (status, gc, empty) = (rng.chance(30), rng.chance(30), rng.chance(30));
+        if self.world.plugins == Plugins::Debian {
+            return Vec::new();
+        }
+        let mut calls = Vec::new();
+        if status {
+            calls.push(self.world.node.node_call("STATUS"));
+        }
+        if gc {
+            // An empty list, as CRI-O gives it for a list that no pod has, harms nobody either.
+            let known = self.slots.iter().filter(|slot| slot.known != Known::Forgotten && !empty);
+            let valid: Vec<Value> =
+                known.map(|slot| json!({ "containerID": slot.pod.id, "ifname": "eth0" })).collect();
+            self.tell(&format!("GC with {} valid", valid.len()));
+            calls.push(self.world.node.node_call("GC").set("cni.dev/valid-attachments", valid.into()));
+        }
+        calls
+    }
+
+    fn at_once(&self, planned: &[(usize, &'static str, Fault)], node_calls: &[crate::harness::Call]) -> Vec<Done> {
+        std::thread::scope(|scope| {
+            let beside: Vec<_> = node_calls.iter().map(|call| scope.spawn(move || call.run())).collect();
+            let threads: Vec<_> = planned
+                .iter()
+                .map(|(at, operation, fault)| {
+                    let call = match *operation {
+                        "STATUS" => self.world.node.node_call("VERSION"),
+                        operation => self.world.call(operation, &self.slots[*at].pod),
+                    };
+                    scope.spawn(move || perform(&call, fault))
+                })
+                .collect();
+            let done = threads.into_iter().map(|thread| thread.join().expect("a call")).collect();
+            beside.into_iter().for_each(|thread| drop(thread.join().expect("a call of the node")));
+            done
+        })
+    }
+
+    /// What the runtime knows afterwards; and a pod that is up has all it asked for.
+    fn judge(&mut self, at: usize, operation: &str, fault: &Fault, done: &Done) {
+        self.played.kills += usize::from(done.killed.is_some());
+        let succeeded = done.output.exit == Some(0);
+        let slot = &mut self.slots[at];
+        let was = slot.known;
+        match operation {
+            "ADD" if succeeded => {
+                slot.known = Known::Up;
+                self.played.wrong.extend(lacks(&slot.pod));
+            }
+            // Live and whole: it is refused, and stays as it is.
+            "ADD" if was == Known::Up => {}
+            "ADD" => slot.known = Known::Due,
+            "DEL" if succeeded => self.renew(at),
+            "DEL" => slot.known = Known::Due,
+            _ => {}
+        }
+        let undisturbed = matches!(fault, Fault::None) && was == Known::Up && operation == "CHECK";
+        // Debian's portmap looks for rules of IPv6 that it did not make.
+        if undisturbed && !succeeded && self.slots[at].pod.wishes.port_maps() == 0 {
+            self.played.wrong.push(format!("CHECK of a pod that is up failed: {:?}", done.output));
+        }
+        self.tell(&format!("  -> {operation} {:?} {}", done.output.exit, done.output.stdout.chars().take(300).collect::<String>()));
+    }
+
+    /// A sandbox that was deleted: the next one has another ID.
+    fn renew(&mut self, at: usize) {
+        let mut wishes = self.slots[at].pod.wishes.clone();
+        let turn = usize::from(!wishes.default_route && !wishes.networks.is_empty());
+        wishes.networks.rotate_left(turn);
+        self.world.vanish(&mut self.slots[at].pod);
+        self.slots[at] = Slot { pod: self.world.pod(wishes), known: Known::New };
+    }
+
+    /// A DEL that does not wait for the ADD, or whatever else runs, to end.
+    fn race(&mut self, rng: &mut Rng) {
+        let (at, wait) = (rng.below(self.slots.len()), rng.time(LENGTH));
+        if self.slots[at].known == Known::Forgotten {
+            return;
+        }
+        self.tell(&format!("DEL of {} passes its ADD after {wait:?}", self.slots[at].pod.name));
+        let (add, del) = (self.world.call("ADD", &self.slots[at].pod), self.world.call("DEL", &self.slots[at].pod));
+        std::thread::scope(|scope| {
+            scope.spawn(|| add.run());
+            std::thread::sleep(wait);
+            let del = del.run();
+            if del.exit != Some(0) {
+                self.played.wrong.push(format!("a DEL that passes an ADD failed: {del:?}"));
+            }
+        });
+        // An ADD that had not yet begun when DEL was done is an ordinary ADD.
+        self.slots[at].known = Known::Due;
+    }
+
+    /// Bytes of a file of ours are lost or changed.
+    fn damage(&mut self, rng: &mut Rng) {
+        let at = rng.below(self.slots.len());
+        if self.slots[at].known == Known::New || self.slots[at].known == Known::Forgotten {
+            return;
+        }
+        let id = self.slots[at].pod.id.clone();
+        let what = damage::any(&self.world, &id, rng);
+        self.tell(&format!("damaged: {what:?}"));
+        self.excused.damaged.insert(id);
+        self.slots[at].known = Known::Due;
+    }
+
+    fn lose_a_namespace(&mut self, rng: &mut Rng) {
+        let at = rng.below(self.slots.len());
+        let forgotten = SWEEP && rng.chance(50);
+        self.tell(&format!("the namespace of {} goes, forgotten: {forgotten}", self.slots[at].pod.name));
+        self.world.vanish(&mut self.slots[at].pod);
+        match self.slots[at].known {
+            Known::New => self.renew(at),
+            _ if forgotten => self.slots[at].known = Known::Forgotten,
+            Known::Forgotten => {}
+            _ => self.slots[at].known = Known::Due,
+        }
+    }
+
+    /// A batch while the disk is full or read-only.
+    fn disk_trouble(&mut self, rng: &mut Rng, step: usize) {
+        let (full, wait) = (rng.chance(50), rng.time(LENGTH / 3));
+        let dirs = match rng.below(3) {
+            0 => vec![self.world.node.state()],
+            1 => vec![self.world.node.run_dir()],
+            _ => vec![self.world.node.state(), self.world.node.run_dir()],
+        };
+        self.tell(&format!("full: {full}, else read-only, after {wait:?}: {dirs:?}"));
+        let set = |on: bool| dirs.iter().for_each(|dir| if full { set_full(dir, on) } else { set_read_only(dir, on) });
+        std::thread::scope(|scope| {
+            let trouble = scope.spawn(|| {
+                std::thread::sleep(wait);
+                set(true);
+            });
+            self.batch(rng, step);
+            trouble.join().unwrap();
+        });
+        set(false);
+    }
+
+    /// Every file of ours and every lease was written at another time, years before or after now.
+    fn clock_jump(&mut self, rng: &mut Rng) {
+        let (years, back) = (rng.time(Duration::from_secs(20 * 365 * 86_400)), rng.chance(50));
+        self.tell(&format!("the clock jumps by {years:?}, back: {back}"));
+        let now = std::time::SystemTime::now();
+        let then = if back { now - years } else { now + years };
+        damage::at_time(&self.world, then);
+    }
+
+    /// The kernel dies: processes, namespaces, links, rules and the run directory are gone; leases and records are not.
+    fn reboot(&mut self, rng: &mut Rng) {
+        self.tell("reboot");
+        for (pid, _) in running() {
+            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+        }
+        for at in 0..self.slots.len() {
+            let forgotten = SWEEP && rng.chance(50);
+            self.world.vanish(&mut self.slots[at].pod);
+            self.slots[at].known = match self.slots[at].known {
+                Known::New => {
+                    self.renew(at);
+                    continue;
+                }
+                _ if forgotten => Known::Forgotten,
+                Known::Forgotten => Known::Forgotten,
+                _ => Known::Due,
+            };
+        }
+        for bridge in ["br1", "br2", "br4"].iter().filter(|name| crate::world::links().contains(&(**name).to_owned())) {
+            ip(&["link", "del", bridge]);
+        }
+        for arguments in [["-t", "nat", "-F"], ["-t", "nat", "-X"]] {
+            let status = std::process::Command::new("iptables").args(arguments).status().unwrap();
+            assert!(status.success(), "iptables {arguments:?}");
+        }
+        for path in crate::harness::files_below(&self.world.node.run_dir()) {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+
+    /// The runtime does every DEL that is due; then, and when all pods are gone, nothing is where it should not be.
+    fn settle(&mut self) {
+        for at in 0..self.slots.len() {
+            if self.slots[at].known == Known::Due || self.slots[at].known == Known::Up && self.slots[at].pod.place.is_none() {
+                self.must_del(at);
+            }
+        }
+        self.tell("everything that was due is deleted");
+        self.oracle();
+        if !self.played.wrong.is_empty() {
+            return;
+        }
+        for at in 0..self.slots.len() {
+            if self.slots[at].known == Known::Up {
+                self.must_del(at);
+            }
+        }
+        self.tell("everything is deleted");
+        self.oracle();
+    }
+
+    fn must_del(&mut self, at: usize) {
+        let output = self.world.call("DEL", &self.slots[at].pod).run();
+        if output.exit != Some(0) {
+            self.played.wrong.push(format!("an undisturbed DEL of {} failed: {output:?}", self.slots[at].pod.name));
+        }
+        self.world.vanish(&mut self.slots[at].pod);
+        self.slots[at].known = Known::New;
+    }
+
+    fn oracle(&mut self) {
+        let began = Instant::now();
+        loop {
+            let up: Vec<&Pod> =
+                self.slots.iter().filter(|slot| slot.known == Known::Up).map(|slot| &slot.pod).collect();
+            if SWEEP {
+                poke(&self.world);
+            }
+            let mut found = wrong(&self.world, &up, &self.excused);
+            if found.is_empty() || !SWEEP || began.elapsed() > SWEPT {
+                self.played.wrong.append(&mut found);
+                self.played.swept = self.played.swept.max(began.elapsed());
+                return;
+            }
+        }
+    }
+}
+
+/// What a runtime does anyway, and by which a sweep is started: a STATUS, or with a runtime of before that a pod.
+fn poke(world: &World<'_>) {
+    match world.plugins {
+        Plugins::Reference => drop(world.node.node_call("STATUS").run()),
+        Plugins::Debian => {
+            let mut pod = world.pod(Wishes::default());
+            for operation in ["ADD", "DEL"] {
+                let output = world.call(operation, &pod).run();
+                assert_eq!(output.exit, Some(0), "{operation} of another pod: {output:?}");
+            }
+            world.vanish(&mut pod);
+        }
+    }
+}
