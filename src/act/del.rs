@@ -31,8 +31,7 @@ pub fn delete_all(
     }
     let made = Made::of(found.records, &id.ifname);
     if damaged || (made.records.is_empty() && made.tombstones.is_empty()) {
-        let mut known = made.records.iter().map(|record| &record.attachment.ifname).chain(&made.tombstones);
-        let lost = Lost { damaged, primary: !known.any(|ifname| *ifname == id.ifname) };
+        let lost = Lost::of(&made, &id.ifname, damaged);
         errors.extend(without_record(acting, id, netns, deadline, lost));
     }
     let backwards = made.records.into_iter().rev();

@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::time::Instant;
 
-use crate::cni::{AttachmentId, CniError};
+use crate::cni::{AttachmentId, CniError, IfName};
 use crate::gather::{Resolver, binaries};
 use crate::plan::del::Foreign;
+use crate::plan::made::Made;
 use crate::plan::record::{Record, State};
 use crate::plan::{Pod, Sandbox};
 use crate::store::foreign::{Kept, libcni, multus};
@@ -19,15 +20,24 @@ pub(super) const LIBCNI_CACHE: &str = "/var/lib/cni";
 
 /// What is lost of a sandbox's records.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Lost {
+pub struct Lost {
     /// There were some that could not be read; otherwise there is none.
     pub damaged: bool,
     /// That of the interface of the runtime's own call is among them.
     pub primary: bool,
 }
 
+impl Lost {
+    /// What is lost beside `made`, which is what is known of the runtime's call for `request`.
+    #[must_use]
+    pub fn of(made: &Made, request: &IfName, damaged: bool) -> Self {
+        let mut known = made.records.iter().map(|record| &record.attachment.ifname).chain(&made.tombstones);
+        Self { damaged, primary: !known.any(|ifname| ifname == request) }
+    }
+}
+
 /// DEL of what we have no record of: added before meta-cni, under Multus, or its record was lost. Gives what failed.
-pub(super) fn without_record(
+pub fn without_record(
     acting: &Acting<'_>,
     id: &AttachmentId,
     netns: Option<&Path>,

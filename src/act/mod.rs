@@ -8,7 +8,7 @@ pub mod announce;
 pub mod attach;
 mod context;
 pub mod del;
-mod foreign;
+pub mod foreign;
 pub mod leases;
 pub mod live;
 pub mod routes;

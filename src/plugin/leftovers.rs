@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::act::Acting;
-use crate::act::leases::release;
+use crate::act::foreign::{Lost, without_record};
 use crate::act::undo::finish;
 use crate::cni::{AttachmentId, CniError, Code};
 use crate::netns::Netns;
@@ -32,13 +32,15 @@ pub(super) fn clear(acting: &Acting<'_>, id: &AttachmentId, netns: &Netns) -> Re
     }
     let deadline = acting.context.add_deadline();
     let mut errors = Vec::new();
+    if damaged {
+        // The DEL that comes one day will not see any more that something is unknown.
+        let lost = Lost::of(&made, &id.ifname, damaged);
+        errors.extend(without_record(acting, id, Some(netns.path()), deadline, lost));
+    }
     for record in made.records.into_iter().rev() {
         let (ifname, network) = (&record.attachment.ifname, &record.attachment.network);
         tracing::warn!(%ifname, network, "left over from an ADD that did not end; deleted first");
         errors.extend(finish(acting, record, None, deadline).err());
-    }
-    if damaged {
-        errors.extend(release(acting, id, Some(netns.path()), deadline, damaged).errors);
     }
     let names = made.others.into_iter().map(|record| record.attachment.ifname.to_string()).collect();
     together(errors).map_or(Ok(names), |error| Err(error.in_context("left over from an earlier ADD")))

@@ -69,7 +69,8 @@ fn amount(arguments: impl Iterator<Item = String>) -> (Amount, Vec<String>) {
     let mut rest = Vec::new();
     let mut arguments = arguments.peekable();
     while let Some(argument) = arguments.next() {
-        let mut number = || arguments.next().and_then(|text| text.parse::<u64>().ok()).expect("a number after the option");
+        let mut number =
+            || arguments.next().and_then(|text| text.parse::<u64>().ok()).expect("a number after the option");
         match argument.as_str() {
             "--seed" => amount.seed = Some(number()),
             "--schedules" => amount.schedules = number() as usize,
@@ -106,7 +107,8 @@ fn random_kills(amount: Amount) -> Result<(), Failed> {
     };
     let tally = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..workers()).map(|number| scope.spawn(move || worker(number))).collect();
-        let all = threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        let all =
+            threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
         all.fold(Tally::default(), Tally::join)
     });
     println!("F2: {} kills in {:.0?}, seeds {first} to {}:", tally.count(), began.elapsed(), first + workers() - 1);
@@ -123,7 +125,8 @@ fn schedules(amount: Amount) -> Result<(), Failed> {
     let first = amount.seed.unwrap_or_else(fresh_seed);
     // A seed is one schedule; without one there are many.
     let count = if amount.seed.is_some() { 1 } else { amount.schedules as u64 };
-    let until = amount.minutes.filter(|_| amount.seed.is_none()).map(|minutes| began + Duration::from_secs(30 * minutes));
+    let until =
+        amount.minutes.filter(|_| amount.seed.is_none()).map(|minutes| began + Duration::from_secs(30 * minutes));
     let next = AtomicU64::new(first);
     let all = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
@@ -148,11 +151,14 @@ fn schedules(amount: Amount) -> Result<(), Failed> {
     let sum = |of: fn(&Played) -> usize| all.iter().map(|(_, played)| of(played)).sum::<usize>();
     let (steps, kills) = (sum(|played| played.steps), sum(|played| played.kills));
     let swept = all.iter().map(|(_, played)| played.swept).max().unwrap_or_default();
-    println!("chaos: {} schedules from seed {first} in {:.0?}: {steps} steps, {kills} kills", all.len(), began.elapsed());
+    println!(
+        "chaos: {} schedules from seed {first} in {:.0?}: {steps} steps, {kills} kills",
+        all.len(),
+        began.elapsed()
+    );
     println!("  longest time from the last DEL to a clean node: {swept:.0?}");
     let wrong = all.iter().filter(|(_, played)| !played.wrong.is_empty());
-    let wrong: Vec<String> = wrong
-        .map(|(seed, played)| format!("--seed {seed}:\n{}\n{}", played.story, played.wrong.join("\n")))
-        .collect();
+    let wrong: Vec<String> =
+        wrong.map(|(seed, played)| format!("--seed {seed}:\n{}\n{}", played.story, played.wrong.join("\n"))).collect();
     if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n\n").into()) }
 }

@@ -137,7 +137,8 @@ fn files(world: &World<'_>, up: &[&Pod], excused: &Excused) -> Vec<String> {
         })
         .collect();
     wanted.extend(up.iter().map(|pod| run.join("sandboxes").join(format!("{}.lock", pod.id))));
-    let always = [state.join("primary.json"), run.join("epoch"), run.join("adding"), run.join("sweep"), run.join("sweeping")];
+    let always =
+        [state.join("primary.json"), run.join("epoch"), run.join("adding"), run.join("sweep"), run.join("sweeping")];
     let is_excused = |path: &Path| {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let quarantined = path.starts_with(state.join("quarantine"))

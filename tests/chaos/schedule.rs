@@ -116,7 +116,10 @@ impl Schedule<'_> {
         for at in chosen {
             let operation = self.operation(at, rng);
             let fault = Fault::any(rng, LENGTH);
-            self.tell(&format!("{step}: {operation} of {} ({:?}) with {fault:?}", self.slots[at].pod.name, self.slots[at].known));
+            self.tell(&format!(
+                "{step}: {operation} of {} ({:?}) with {fault:?}",
+                self.slots[at].pod.name, self.slots[at].known
+            ));
             planned.push((at, operation, fault));
         }
         let node_calls = self.node_calls(rng);
@@ -150,8 +153,7 @@ impl Schedule<'_> {
         if gc {
             // An empty list, as CRI-O gives it for a list that no pod has, harms nobody either.
             let known = self.slots.iter().filter(|slot| slot.known != Known::Forgotten && !empty);
-            let valid: Vec<Value> =
-                known.map(|slot| json!({ "containerID": slot.pod.id, "ifname": "eth0" })).collect();
+            let valid: Vec<Value> = known.map(|slot| json!({ "containerID": slot.pod.id, "ifname": "eth0" })).collect();
             self.tell(&format!("GC with {} valid", valid.len()));
             calls.push(self.world.node.node_call("GC").set("cni.dev/valid-attachments", valid.into()));
         }
@@ -200,7 +202,11 @@ impl Schedule<'_> {
         if undisturbed && !succeeded && self.slots[at].pod.wishes.port_maps() == 0 {
             self.played.wrong.push(format!("CHECK of a pod that is up failed: {:?}", done.output));
         }
-        self.tell(&format!("  -> {operation} {:?} {}", done.output.exit, done.output.stdout.chars().take(300).collect::<String>()));
+        self.tell(&format!(
+            "  -> {operation} {:?} {}",
+            done.output.exit,
+            done.output.stdout.chars().take(300).collect::<String>()
+        ));
     }
 
     /// A sandbox that was deleted: the next one has another ID.
@@ -322,7 +328,9 @@ impl Schedule<'_> {
     /// The runtime does every DEL that is due; then, and when all pods are gone, nothing is where it should not be.
     fn settle(&mut self) {
         for at in 0..self.slots.len() {
-            if self.slots[at].known == Known::Due || self.slots[at].known == Known::Up && self.slots[at].pod.place.is_none() {
+            if self.slots[at].known == Known::Due
+                || self.slots[at].known == Known::Up && self.slots[at].pod.place.is_none()
+            {
                 self.must_del(at);
             }
         }

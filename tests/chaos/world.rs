@@ -132,7 +132,13 @@ impl<'a> World<'a> {
         let place = Place::fresh(&name);
         // Nothing on this machine may have heard of this container before.
         let since = std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos();
-        Pod { id: format!("c0ffee{since:020x}{number:06x}"), name, path: place.path.clone(), place: Some(place), wishes }
+        Pod {
+            id: format!("c0ffee{since:020x}{number:06x}"),
+            name,
+            path: place.path.clone(),
+            place: Some(place),
+            wishes,
+        }
     }
 
     /// The namespace of the pod goes.
@@ -213,7 +219,8 @@ impl Wishes {
 
     /// How many of its attachments have a port of the node.
     pub fn port_maps(&self) -> usize {
-        let mapped = self.interfaces().into_iter().filter(|(_, network)| ["cluster", "net-c"].contains(network)).count();
+        let mapped =
+            self.interfaces().into_iter().filter(|(_, network)| ["cluster", "net-c"].contains(network)).count();
         if self.port.is_some() { mapped } else { 0 }
     }
 }
@@ -232,8 +239,8 @@ impl Pod {
     /// IPv4 addresses by interface, as its kernel has them; interfaces without one are there too.
     pub fn addresses(&self) -> Vec<(String, Option<Ipv4Addr>)> {
         let Some(place) = &self.place else { return Vec::new() };
-        let (names, all) =
-            place.run(|| (links(), nix::ifaddrs::getifaddrs().unwrap().collect::<Vec<nix::ifaddrs::InterfaceAddress>>()));
+        let (names, all) = place
+            .run(|| (links(), nix::ifaddrs::getifaddrs().unwrap().collect::<Vec<nix::ifaddrs::InterfaceAddress>>()));
         let address = |name: &str| {
             let own = all.iter().filter(|one| one.interface_name == name);
             own.filter_map(|one| one.address?.as_sockaddr_in().map(nix::sys::socket::SockaddrIn::ip)).next()

@@ -65,7 +65,14 @@ pub struct Output {
 impl Call {
     pub fn new(program: &Path, config: Value) -> Self {
         let env = std::env::var("PATH").map(|path| ("PATH".to_owned(), path));
-        Self { before: None, program: program.to_owned(), through: Vec::new(), env: env.into_iter().collect(), config, stdin: None }
+        Self {
+            before: None,
+            program: program.to_owned(),
+            through: Vec::new(),
+            env: env.into_iter().collect(),
+            config,
+            stdin: None,
+        }
     }
 
     pub fn env(mut self, key: &str, value: &str) -> Self {

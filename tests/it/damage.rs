@@ -132,6 +132,22 @@ fn a17_del_with_a_damaged_record_frees_the_primarys_lease_and_link() {
 }
 
 #[test]
+fn a17_an_add_that_puts_a_damaged_record_aside_gives_back_what_the_primary_made() {
+    isolated(|_| {
+        let node = real_node();
+        let sandbox = Sandbox::new();
+        succeeded(&node.call("ADD", &sandbox).run());
+        std::fs::write(record_path(&node, &sandbox, "eth0"), "{").unwrap();
+        // Whatever this one comes to, the DEL after it finds no damaged record any more.
+        refused(&node.call("ADD", &sandbox).networks("nowhere").run(), 7);
+        assert_eq!((leases().len(), host_veths().len()), (0, 0));
+        succeeded(&node.call("ADD", &sandbox).run());
+        succeeded(&node.call("DEL", &sandbox).run());
+        assert_eq!((leases().len(), host_veths().len()), (0, 0));
+    });
+}
+
+#[test]
 fn a17_an_add_puts_a_damaged_record_aside_and_goes_on() {
     let node = node_with(&json!({}));
     let sandbox = Sandbox::new();
