@@ -20,6 +20,8 @@ pub(super) fn del(context: &Context, id: &AttachmentId, netns: Option<&Path>) ->
     let acting = Acting { context, host: &host, lock: lock.as_ref(), epoch: epoch(context) };
     let outcome = delete_all(&acting, id, netns, deadline);
     match &lock {
+        // All of it is deleted, and whether there is more cannot be seen: nobody would come back for this file.
+        Some(lock) if outcome.is_ok() && context.records.of(&id.container_id).is_err() => lock.unlink(),
         Some(lock) => lock.unlink_unless_needed(&context.records, &id.container_id),
         // Who still holds it holds a file without a name then, and is in nobody's way.
         None if outcome.is_ok() => forget(&context.config.run_dir, &id.container_id),
