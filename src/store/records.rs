@@ -7,7 +7,7 @@ use crate::cni::{ContainerId, IfName};
 use crate::plan::record::{Record, RecordError, seal};
 
 use super::atomic::{Survives, append, write};
-use super::{MOST_STATE, Owner, StoreError, is_dir, list, make_dir, read, remove, remove_if_empty};
+use super::{MOST_STATE, Owner, StoreError, is_dir, list, make_dir, queue, read, remove, remove_if_empty};
 
 /// The records under one state directory.
 #[derive(Debug, Clone)]
@@ -119,10 +119,10 @@ impl Records {
     }
 
     /// Moves a damaged file of the sandbox out of the way, where a person can look at it, with the reason beside it, and says so
-    /// in the log.
+    /// in the log. Its entry in the queue goes.
     ///
     /// # Errors
-    /// [`StoreError`] when it cannot be moved.
+    /// [`StoreError`] when it cannot be moved, or the entry not removed.
     pub fn quarantine(&self, id: &ContainerId, path: &Path, why: &str) -> Result<(), StoreError> {
         let dir = self.state_dir.join("quarantine");
         make_dir(&dir)?;
@@ -135,6 +135,10 @@ impl Records {
         let text = format!("{} {why}\n{}\n", path.display(), not_known(stem));
         if let Err(error) = write(&reason, text.as_bytes(), Survives::Process) {
             tracing::warn!(error = error.story(), "the reason is not kept");
+        }
+        // It was due, perhaps; now there is nothing left that could be done again.
+        if let Ok(ifname) = IfName::new(stem) {
+            queue::done(&self.state_dir, id, &ifname)?;
         }
         tracing::error!(moved = %target.display(), "a damaged record is put aside: {} {why}", path.display());
         Ok(())

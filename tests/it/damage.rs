@@ -148,6 +148,18 @@ fn a17_an_add_that_puts_a_damaged_record_aside_gives_back_what_the_primary_made(
 }
 
 #[test]
+fn a17_a_damaged_record_that_is_put_aside_is_not_queued_any_more() {
+    let node = node_with(&json!({ "DEL": { "fail_first": 1, "error": { "code": 100 } } }));
+    let sandbox = Sandbox::new();
+    succeeded(&node.call("ADD", &sandbox).run());
+    refused(&node.call("DEL", &sandbox).run(), 100);
+    assert_eq!(files_below(&node.state().join("queue")).len(), 1, "it is queued, or this proves nothing");
+    std::fs::write(record_path(&node, &sandbox, "eth0"), "{").unwrap();
+    succeeded(&node.call("DEL", &sandbox).run());
+    assert!(left_of(&node, &sandbox).iter().all(|path| path.starts_with(node.state().join("quarantine"))));
+}
+
+#[test]
 fn a17_an_add_puts_a_damaged_record_aside_and_goes_on() {
     let node = node_with(&json!({}));
     let sandbox = Sandbox::new();
