@@ -30,21 +30,14 @@ pub enum Survives {
 /// [`StoreError`] naming the step; the old content is still there then, and no temporary file.
 pub fn write(path: &Path, bytes: &[u8], survives: Survives) -> Result<(), StoreError> {
     let dir = path.parent().ok_or_else(|| StoreError::refused(path, "has no directory"))?;
-    let file = match unnamed(dir) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            make_dir(dir)?;
-            unnamed(dir)
-        }
-        made => made,
-    };
-    match file {
+    match unnamed_in(dir)? {
         Ok(file) => {
             fill(&file, path, bytes, survives)?;
             name(&file, dir, path)?;
         }
         // A file system that knows no files without a name.
         Err(error) if error.raw_os_error() == Some(Errno::EOPNOTSUPP as i32) => {
-            let file = temporary(dir, path, |at| OpenOptions::new().write(true).create_new(true).mode(0o600).open(at))?;
+            let file = temporary(dir, path, create)?;
             fill(file.as_file(), path, bytes, survives)?;
             file.persist(path).map_err(|error| StoreError::io("rename", path)(error.error))?;
         }
@@ -56,7 +49,45 @@ pub fn write(path: &Path, bytes: &[u8], survives: Survives) -> Result<(), StoreE
     Ok(())
 }
 
-/// A file in `dir` that has no name yet.
+/// Puts `bytes` at `path`, mode 0600, if there is nothing. The directory is made if it is not there.
+///
+/// # Errors
+/// [`StoreError`] naming the step.
+pub fn write_new(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    let dir = path.parent().ok_or_else(|| StoreError::refused(path, "has no directory"))?;
+    let named = match unnamed_in(dir)? {
+        Ok(file) => {
+            fill(&file, path, bytes, Survives::Process)?;
+            link(&file, path)
+        }
+        Err(error) if error.raw_os_error() == Some(Errno::EOPNOTSUPP as i32) => {
+            let file = temporary(dir, path, create)?;
+            fill(file.as_file(), path, bytes, Survives::Process)?;
+            file.persist_noclobber(path).map(drop).map_err(|error| error.error)
+        }
+        Err(error) => return Err(StoreError::io("make a file for", path)(error)),
+    };
+    match named {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        named => named.map_err(StoreError::io("name", path)),
+    }
+}
+
+/// A file in `dir`, which is made if it is not there, that has no name yet.
+fn unnamed_in(dir: &Path) -> Result<io::Result<File>, StoreError> {
+    match unnamed(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            make_dir(dir)?;
+            Ok(unnamed(dir))
+        }
+        made => Ok(made),
+    }
+}
+
+fn create(at: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(at)
+}
+
 fn unnamed(dir: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).mode(0o600).custom_flags(nix::libc::O_TMPFILE).open(dir)
 }

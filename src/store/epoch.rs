@@ -1,9 +1,9 @@
 //! The epoch of this node: `<kernel boot id>:<token>`. It changes with a reboot, and with one of a node that is a container.
 
-use std::io::Write as _;
 use std::path::Path;
 
-use super::{Owner, StoreError, make_dir, read, remove};
+use super::atomic::write_new;
+use super::{Owner, StoreError, read, remove};
 
 /// The epoch, if there is one.
 #[must_use]
@@ -28,17 +28,9 @@ pub fn epoch(run_dir: &Path) -> Result<String, StoreError> {
             // Damaged: another token is another epoch, which costs a sweep and loses nothing.
             remove(&path)?;
         }
-        make_dir(run_dir)?;
         let token = kernel_random("uuid")?.replace('-', "");
-        let mut file =
-            tempfile::Builder::new().prefix(".epoch.").tempfile_in(run_dir).map_err(StoreError::io("make", &path))?;
-        file.write_all(token.as_bytes()).map_err(StoreError::io("write", &path))?;
-        match file.persist_noclobber(&path) {
-            Ok(_) => {}
-            // Another process was faster; its token is as good.
-            Err(error) if error.error.kind() == std::io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(StoreError::io("rename", &path)(error.error)),
-        }
+        // Another process may be faster; its token is as good.
+        write_new(&path, token.as_bytes())?;
     }
 }
 

@@ -66,6 +66,13 @@ impl StoreError {
         Self::Refused { path: path.to_owned(), why: why.into() }
     }
 
+    /// True if it says nothing about the file: this process or the kernel has run out of something for now.
+    fn passes(&self) -> bool {
+        use nix::libc::{EAGAIN, EINTR, EMFILE, ENFILE, ENOMEM};
+        let Self::Io { source, .. } = self else { return false };
+        source.raw_os_error().is_some_and(|errno| [EAGAIN, EINTR, EMFILE, ENFILE, ENOMEM].contains(&errno))
+    }
+
     /// The error and its cause on one line.
     #[must_use]
     pub fn story(&self) -> String {

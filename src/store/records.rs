@@ -64,7 +64,8 @@ impl Records {
     /// Everything on disk of one sandbox.
     ///
     /// # Errors
-    /// [`StoreError`] when its directory cannot be listed. A file that cannot be read counts as damaged.
+    /// [`StoreError`] when its directory cannot be listed, or a file for now: too many are open, say. A file that cannot be read
+    /// for good counts as damaged.
     pub fn of(&self, id: &ContainerId) -> Result<Sandboxed, StoreError> {
         let dir = self.dir(id);
         let mut found = Sandboxed::default();
@@ -73,7 +74,7 @@ impl Records {
             match name.strip_suffix(".json") {
                 // The temporary file of a writer, which may well be alive: see `tidy`.
                 None => {}
-                Some(stem) => match parse(&path, id, stem) {
+                Some(stem) => match parse(&path, id, stem)? {
                     Ok(Some(record)) => found.records.push(record),
                     Ok(None) => {}
                     Err(why) => found.damaged.push((path, why)),
@@ -162,13 +163,20 @@ fn not_known(ifname: &str) -> String {
     )
 }
 
-fn parse(path: &Path, id: &ContainerId, stem: &str) -> Result<Option<Record>, String> {
-    let Some(bytes) = read(path, Owner::Us, MOST_STATE).map_err(|error| error.story())? else { return Ok(None) };
-    let record = Record::read(&bytes).map_err(|error| story(&error))?;
-    if record.sandbox.container_id != *id || record.attachment.ifname.as_str() != stem {
-        return Err("is the record of another attachment".to_owned());
-    }
-    Ok(Some(record))
+/// The record at `path`, if there still is one, or why it is damaged.
+fn parse(path: &Path, id: &ContainerId, stem: &str) -> Result<Result<Option<Record>, String>, StoreError> {
+    let bytes = match read(path, Owner::Us, MOST_STATE) {
+        Ok(Some(bytes)) => bytes,
+        Ok(None) => return Ok(Ok(None)),
+        Err(error) if error.passes() => return Err(error),
+        Err(error) => return Ok(Err(error.story())),
+    };
+    let ours = |record: &Record| record.sandbox.container_id == *id && record.attachment.ifname.as_str() == stem;
+    Ok(match Record::read(&bytes) {
+        Ok(record) if ours(&record) => Ok(Some(record)),
+        Ok(_) => Err("is the record of another attachment".to_owned()),
+        Err(error) => Err(story(&error)),
+    })
 }
 
 fn story(error: &RecordError) -> String {
