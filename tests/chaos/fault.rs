@@ -36,7 +36,13 @@ impl Fault {
         // Numbers are taken whatever comes of them, so that what follows depends on the seed alone.
         let (kind, time, number, flag) = (rng.below(100), rng.time(length), rng.below(60) + 1, rng.chance(50));
         let set = (*rng.pick(&CHANGES)).to_owned();
-        let errno = *rng.pick(&["ENOSPC", "EIO", "EACCES"]);
+        let errno = match (rng.below(3), set.starts_with("open")) {
+            (0, _) => "ENOSPC",
+            (1, false) => "EIO",
+            (_, false) => "EACCES",
+            // A record that cannot be opened for another reason is as good as lost.
+            (_, true) => "EMFILE",
+        };
         match kind {
             0..35 => Self::None,
             35..55 => Self::KillAfter(time),
@@ -104,11 +110,11 @@ pub fn perform(call: &Call, fault: &Fault) -> Done {
     Done { output: running.wait(), killed }
 }
 
-/// The system calls that `call` makes, each with how often, in the order of their first time.
-pub fn trace(call: &Call) -> Vec<(String, usize)> {
+/// The system calls that `call`, which succeeds or does not, makes, each with how often, in the order of their first time.
+pub fn trace(call: &Call, succeeds: bool) -> Vec<(String, usize)> {
     let log = tempfile::NamedTempFile::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let output = call.clone().through(&["strace", "-o", log.path().to_str().unwrap()]).run();
-    assert_eq!(output.exit, Some(0), "{output:?}");
+    assert_eq!(output.exit == Some(0), succeeds, "{output:?}");
     let mut calls: Vec<(String, usize)> = Vec::new();
     for line in std::fs::read_to_string(log.path()).unwrap().lines() {
         let Some((name, _)) = line.split_once('(') else { continue };

@@ -100,8 +100,8 @@ impl Points {
             output.elapsed
         };
         let (add, del) = (time("ADD"), time("DEL"));
-        let add_calls = trace(&world.call("ADD", &pod));
-        let del_calls = trace(&world.call("DEL", &pod));
+        let add_calls = trace(&world.call("ADD", &pod), true);
+        let del_calls = trace(&world.call("DEL", &pod), true);
         // Other pods have port maps, and take longer.
         Self { add: add * 3 / 2, del: del * 3 / 2, add_calls, del_calls }
     }

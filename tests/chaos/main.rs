@@ -23,6 +23,7 @@ mod harness;
 #[path = "../harness/kernel.rs"]
 mod kernel;
 mod kills;
+mod model;
 mod oracle;
 #[allow(dead_code, reason = "shared with another test binary")]
 #[path = "../standard/place.rs"]
@@ -57,6 +58,8 @@ fn main() {
     // Each trial keeps all processors busy by itself.
     arguments.test_threads = Some(1);
     let trials = vec![
+        Trial::test("f1_f2_f9_f14_every_step_and_every_continuation", || exhaustive(false)),
+        Trial::test("f2_killed_at_every_other_system_call", || exhaustive(true)),
         Trial::test("f2_random_kills_leave_nothing", move || random_kills(amount)),
         Trial::test("f2_f5_f6_f9_a17_schedules_leave_nothing", move || schedules(amount)),
     ];
@@ -161,4 +164,14 @@ fn schedules(amount: Amount) -> Result<(), Failed> {
     let wrong: Vec<String> =
         wrong.map(|(seed, played)| format!("--seed {seed}:\n{}\n{}", played.story, played.wrong.join("\n"))).collect();
     if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n\n").into()) }
+}
+
+fn exhaustive(every: bool) -> Result<(), Failed> {
+    let began = Instant::now();
+    let checked = model::all(workers() as usize, every);
+    let what = if every { "other system calls" } else { "steps, every continuation" };
+    let (cases, kills, points) = (checked.cases, checked.kills, checked.points);
+    println!("model: {points} {what}: {cases} cases, {kills} kills in {:.0?}, wrong: {}", began.elapsed(), checked.wrong.len());
+    assert!(kills > 0, "nothing was killed");
+    if checked.wrong.is_empty() { Ok(()) } else { Err(checked.wrong.join("\n\n").into()) }
 }

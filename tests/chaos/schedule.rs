@@ -55,10 +55,11 @@ pub struct Played {
 
 struct Schedule<'a> {
     world: World<'a>,
-    seed: u64,
     slots: Vec<Slot>,
     excused: Excused,
     played: Played,
+    /// The disk is full or read-only.
+    trouble: bool,
 }
 
 /// Plays the schedule of `seed` on a node of its own.
@@ -68,7 +69,7 @@ pub fn play(seed: u64) -> Played {
         let plugins = if rng.chance(70) { Plugins::Reference } else { Plugins::Debian };
         let world = World::new(kernel, plugins);
         let slots = (0..4).map(|_| Slot { pod: world.pod(wishes(&mut rng)), known: Known::New }).collect();
-        let mut schedule = Schedule { world, seed, slots, excused: Excused::default(), played: Played::default() };
+        let mut schedule = Schedule { world, slots, excused: Excused::default(), played: Played::default(), trouble: false };
         let steps = 6 + rng.below(8);
         for step in 0..steps {
             schedule.step(&mut Rng::of(seed, step as u64 + 1), step);
@@ -197,7 +198,7 @@ impl Schedule<'_> {
             "DEL" => slot.known = Known::Due,
             _ => {}
         }
-        let undisturbed = matches!(fault, Fault::None) && was == Known::Up && operation == "CHECK";
+        let undisturbed = !self.trouble && matches!(fault, Fault::None) && was == Known::Up && operation == "CHECK";
         // Debian's portmap looks for rules of IPv6 that it did not make.
         if undisturbed && !succeeded && self.slots[at].pod.wishes.port_maps() == 0 {
             self.played.wrong.push(format!("CHECK of a pod that is up failed: {:?}", done.output));
@@ -274,6 +275,7 @@ impl Schedule<'_> {
         };
         self.tell(&format!("full: {full}, else read-only, after {wait:?}: {dirs:?}"));
         let set = |on: bool| dirs.iter().for_each(|dir| if full { set_full(dir, on) } else { set_read_only(dir, on) });
+        self.trouble = true;
         std::thread::scope(|scope| {
             let trouble = scope.spawn(|| {
                 std::thread::sleep(wait);
@@ -283,6 +285,7 @@ impl Schedule<'_> {
             trouble.join().unwrap();
         });
         set(false);
+        self.trouble = false;
     }
 
     /// Every file of ours and every lease was written at another time, years before or after now.

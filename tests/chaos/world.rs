@@ -94,7 +94,7 @@ impl<'a> World<'a> {
             |number: u8| json!({ "type": "host-local", "ranges": [[{ "subnet": format!("10.77.{number}.0/24") }]] });
         let bridge = |number: u8| json!({ "type": "bridge", "bridge": format!("br{number}"), "isGateway": true, "ipam": ranges(number) });
         let portmap = json!({ "type": "portmap", "capabilities": { "portMappings": true } });
-        let tuning = json!({ "type": "tuning", "sysctl": { "net.ipv4.conf.IFNAME.arp_filter": "1" } });
+        let tuning = json!({ "type": "tuning", "mtu": 1400 });
         let macvlan = json!({ "type": "macvlan", "master": "uplink0", "mode": "bridge", "ipam": ranges(3) });
         self.node.write("conf/10-primary.conflist", &list("cluster", json!([bridge(1), portmap])).to_string());
         self.node.nad_text("default", "net-a", &list("net-a", json!([bridge(2), tuning])).to_string());
