@@ -12,7 +12,7 @@ use super::Acting;
 use super::foreign::{Lost, without_record};
 use super::undo::finish;
 
-/// Deletes what the sandbox's ADD for `id` made. Records that cannot be read are put aside first.
+/// Deletes what the sandbox's ADD for `id` made. Records that cannot be read are put aside then.
 ///
 /// # Errors
 /// What could not be deleted; it is in the queue, or its record still stands.
@@ -26,9 +26,6 @@ pub fn delete_all(
     let found = records.of(&id.container_id)?;
     let damaged = !found.damaged.is_empty();
     let mut errors: Vec<CniError> = Vec::new();
-    for (path, why) in found.damaged {
-        errors.extend(records.quarantine(&id.container_id, &path, &why).err().map(CniError::from));
-    }
     let made = Made::of(found.records, &id.ifname);
     if damaged || (made.records.is_empty() && made.tombstones.is_empty()) {
         let lost = Lost::of(&made, &id.ifname, damaged);
@@ -38,6 +35,10 @@ pub fn delete_all(
     errors.extend(backwards.filter_map(|record| finish(acting, record, netns, deadline).err()));
     for ifname in made.tombstones {
         errors.extend(records.remove(&id.container_id, &ifname).err().map(CniError::from));
+    }
+    // Last: whoever ends us before sends another DEL, which has to see that something is unknown.
+    for (path, why) in found.damaged {
+        errors.extend(records.quarantine(&id.container_id, &path, &why).err().map(CniError::from));
     }
     together(errors).map_or(Ok(()), Err)
 }

@@ -19,9 +19,6 @@ pub(super) fn clear(acting: &Acting<'_>, id: &AttachmentId, netns: &Netns) -> Re
     let records = &acting.context.records;
     let found = records.of(&id.container_id)?;
     let damaged = !found.damaged.is_empty();
-    for (path, why) in found.damaged {
-        records.quarantine(&id.container_id, &path, &why)?;
-    }
     let made = Made::of(found.records, &id.ifname);
     if made.is_complete() && made.records.iter().all(|record| record.netns == Some(netns.identity())) {
         let msg = format!("{} of this sandbox is attached already and is left as it is", id.ifname);
@@ -41,6 +38,9 @@ pub(super) fn clear(acting: &Acting<'_>, id: &AttachmentId, netns: &Netns) -> Re
         let (ifname, network) = (&record.attachment.ifname, &record.attachment.network);
         tracing::warn!(%ifname, network, "left over from an ADD that did not end; deleted first");
         errors.extend(finish(acting, record, None, deadline).err());
+    }
+    for (path, why) in found.damaged {
+        errors.extend(records.quarantine(&id.container_id, &path, &why).err().map(CniError::from));
     }
     let names = made.others.into_iter().map(|record| record.attachment.ifname.to_string()).collect();
     together(errors).map_or(Ok(names), |error| Err(error.in_context("left over from an earlier ADD")))
