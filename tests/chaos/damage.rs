@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use crate::SWEEP;
+use crate::LEASES;
 use crate::harness::files_below;
 use crate::rng::Rng;
 use crate::world::World;
@@ -14,8 +14,7 @@ pub fn any(world: &World<'_>, id: &str, rng: &mut Rng) -> Option<(PathBuf, Strin
     let at = rng.next();
     let dirs = ["attachments", "queue"].map(|dir| world.node.state().join(dir).join(id));
     let mut files: Vec<PathBuf> = dirs.iter().flat_map(|dir| files_below(dir)).collect();
-    if !SWEEP {
-        // What an additional network had is released by the sweep.
+    if !LEASES {
         files.retain(|path| path.file_name().is_some_and(|name| name == "eth0.json"));
     }
     let path = files.get(which % files.len().max(1))?.clone();

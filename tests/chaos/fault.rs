@@ -24,7 +24,7 @@ pub enum Fault {
     KillAfter(Duration),
     /// SIGKILL for the plugin when it makes one of these system calls for the `when`th time.
     KillAt(String, usize),
-    /// SIGKILL for what the plugin runs then: its delegate, or the last descendant of that.
+    /// SIGKILL for what the plugin runs then: its delegate, or if so the host-local that this runs.
     KillDelegate(Duration, bool),
     /// An error for these system calls of the plugin: the `when`th, or from there on.
     Refuse(String, &'static str, usize, bool),
@@ -37,11 +37,11 @@ impl Fault {
         let (kind, time, number, flag) = (rng.below(100), rng.time(length), rng.below(60) + 1, rng.chance(50));
         let set = (*rng.pick(&CHANGES)).to_owned();
         let errno = match (rng.below(3), set.starts_with("open")) {
-            (0, _) => "ENOSPC",
-            (1, false) => "EIO",
-            (_, false) => "EACCES",
             // A record that cannot be opened for another reason is as good as lost.
             (_, true) => "EMFILE",
+            (0, false) => "ENOSPC",
+            (1, false) => "EIO",
+            (_, false) => "EACCES",
         };
         match kind {
             0..35 => Self::None,
@@ -89,16 +89,19 @@ pub fn perform(call: &Call, fault: &Fault) -> Done {
                 killed = Some(Instant::now());
             }
         }
-        Fault::KillDelegate(time, deepest) => {
+        Fault::KillDelegate(time, ipam) => {
             std::thread::sleep(*time);
             let of = |pid: i32| {
                 let text = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
                 text.split_whitespace().next().and_then(|pid| pid.parse::<i32>().ok())
             };
-            let mut victim = of(i32::try_from(running.pid()).unwrap());
-            while let Some(below) = victim.and_then(of).filter(|_| *deepest) {
-                victim = Some(below);
-            }
+            let delegate = of(i32::try_from(running.pid()).unwrap());
+            // Not its iptables: portmap says then that it succeeded, and nobody could know better.
+            let is_ipam = |pid: &i32| {
+                std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "host-local")
+            };
+            let ipam = delegate.and_then(of).filter(is_ipam).filter(|_| *ipam);
+            let victim = ipam.or(delegate);
             if let Some(victim) = victim {
                 // It may have ended by itself.
                 let _ = kill(Pid::from_raw(victim), Signal::SIGKILL);

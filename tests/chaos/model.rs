@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::SWEEP;
 use crate::fault::{Fault, perform, trace};
-use crate::harness::{Node, Output, Recorded, Sandbox, fields, files_below};
+use crate::harness::{Call, Node, Output, Recorded, Sandbox, fields, files_below};
 use crate::world::plugin;
 
 /// The call that is killed.
@@ -23,6 +23,8 @@ pub enum Killed {
     /// The last of three attachments refuses, so that all is taken back.
     AddThatFails,
     Del,
+    /// The sweep, of a sandbox whose namespace is gone.
+    Sweep,
 }
 
 /// What the runtime does then.
@@ -38,14 +40,28 @@ pub enum Then {
     Nothing,
 }
 
-const KILLED: [Killed; 3] = [Killed::Add, Killed::AddThatFails, Killed::Del];
-const THEN: [Then; 6] =
-    [Then::Del, Then::DelTwice, Then::AddAndDel, Then::GcAndDel, Then::VanishAndDel, Then::Nothing];
+const KILLED: [Killed; 4] = [Killed::Add, Killed::AddThatFails, Killed::Del, Killed::Sweep];
+const THEN: [Then; 6] = [Then::Del, Then::DelTwice, Then::AddAndDel, Then::GcAndDel, Then::VanishAndDel, Then::Nothing];
 
 /// System calls by which something changes that another process can see.
 const STEPS: [&str; 17] = [
-    "linkat", "link", "rename", "renameat", "renameat2", "unlink", "unlinkat", "mkdir", "rmdir", "write", "pwrite64",
-    "flock", "ftruncate", "clone", "vfork", "wait4", "exit_group",
+    "linkat",
+    "link",
+    "rename",
+    "renameat",
+    "renameat2",
+    "unlink",
+    "unlinkat",
+    "mkdir",
+    "rmdir",
+    "write",
+    "pwrite64",
+    "flock",
+    "ftruncate",
+    "clone",
+    "vfork",
+    "wait4",
+    "exit_group",
 ];
 
 /// Plugins of each attachment, in order.
@@ -77,14 +93,20 @@ impl Case {
         let node = Node::with_plugin(&plugin());
         node.master(&json!({ "cniVersion": "1.1.0", "sweepInterval": "1s" }));
         configure(&node, "first", killed == Killed::AddThatFails);
-        let case = Self { node, sandbox: Sandbox::new(), killed };
-        if killed == Killed::Del {
+        let mut case = Self { node, sandbox: Sandbox::new(), killed };
+        if matches!(killed, Killed::Del | Killed::Sweep) {
             assert_eq!(case.run("ADD").exit, Some(0));
+        }
+        if killed == Killed::Sweep {
+            case.sandbox.netns.vanish();
+            // That of the ADD just now is over, and another one due.
+            eventually_over(&case.node);
+            let _ = std::fs::remove_file(case.node.run_dir().join("sweep"));
         }
         case
     }
 
-    fn call(&self, operation: &str) -> crate::harness::Call {
+    fn call(&self, operation: &str) -> Call {
         self.node.call(operation, &self.sandbox).networks("net-a,net-b")
     }
 
@@ -92,8 +114,16 @@ impl Case {
         self.call(operation).run()
     }
 
-    fn operation(&self) -> &'static str {
-        if self.killed == Killed::Del { "DEL" } else { "ADD" }
+    /// The call that is killed.
+    fn victim(&self) -> Call {
+        match self.killed {
+            Killed::Add | Killed::AddThatFails => self.call("ADD"),
+            Killed::Del => self.call("DEL"),
+            Killed::Sweep => {
+                let sweep = self.node.node_call("").without("CNI_COMMAND");
+                sweep.arguments(&["gc", "--queued", "--config", "-"])
+            }
+        }
     }
 
     /// Interface and state of each record, in the order of ADD.
@@ -101,17 +131,30 @@ impl Case {
         let dir = self.node.state().join("attachments").join(&self.sandbox.id);
         let state = |ifname: &&'static str| {
             let text = std::fs::read_to_string(dir.join(format!("{ifname}.json"))).ok()?;
-            let whole = text.split('\u{1e}').filter_map(|text| serde_json::from_str::<Value>(text).ok());
-            Some((*ifname, whole.last()?["record"]["state"].as_str()?.to_owned()))
+            let mut whole = text.split('\u{1e}').filter_map(|text| serde_json::from_str::<Value>(text).ok());
+            Some((*ifname, whole.next_back()?["record"]["state"].as_str()?.to_owned()))
         };
-        CHAINS.iter().map(|(ifname, _)| ifname).filter_map(|ifname| state(&ifname)).collect()
+        CHAINS.iter().map(|(ifname, _)| ifname).filter_map(state).collect()
     }
 
-    /// ADDs and DELs that plugins remember, without the first `before` calls.
-    fn calls(&self, before: usize) -> Vec<Recorded> {
-        let mut calls = self.node.calls().split_off(before);
+    /// ADDs and DELs that plugins remember.
+    fn calls(&self) -> Vec<Recorded> {
+        let mut calls = self.node.calls();
         calls.retain(|call| ["ADD", "DEL"].contains(&call.operation.as_str()));
         calls
+    }
+
+    fn dels(&self) -> Vec<Recorded> {
+        self.node.calls_of("DEL")
+    }
+}
+
+/// Waits until no sweep runs.
+fn eventually_over(node: &Node) {
+    let until = Instant::now() + Duration::from_secs(5);
+    let root = node.plugins().display().to_string();
+    while Instant::now() < until && !running(&root).is_empty() {
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 
@@ -128,7 +171,7 @@ fn adds() -> Vec<String> {
 /// Kills the call at that point, goes on, and gives what is not as it must be.
 fn check(killed: Killed, fault: &Fault, then: Then) -> Result<bool, String> {
     let mut case = Case::new(killed);
-    let done = perform(&case.call(case.operation()), fault);
+    let done = perform(&case.victim(), fault);
     let died = done.output.signal == Some(9);
     // What the plugin had started goes on, and remembers its call when it likes: who called whom would be a matter of luck.
     // That a DEL ends it is shown elsewhere.
@@ -161,23 +204,9 @@ fn succeeded(output: &Output) -> Result<(), String> {
 }
 
 /// Goes on as `then` says; the plugins' DELs must be those that follow from what was on record.
-fn follow(
-    case: &mut Case,
-    then: Then,
-    on_record: &[(&'static str, String)],
-    standing: &[&str],
-) -> Result<(), String> {
-    let dels = |case: &Case| {
-        let mut calls = case.calls(0);
-        calls.retain(|call| call.operation == "DEL");
-        calls.len()
-    };
-    let before = dels(case);
-    let since = |case: &Case, before: usize| {
-        let mut calls = case.calls(0);
-        calls.retain(|call| call.operation == "DEL");
-        calls.split_off(before)
-    };
+fn follow(case: &mut Case, then: Then, on_record: &[(&'static str, String)], standing: &[&str]) -> Result<(), String> {
+    let before = case.dels().len();
+    let since = |case: &Case, before: usize| case.dels().split_off(before);
     // Without any record the current primary is asked, once, because the pod may be older than we are.
     let wanted = if on_record.is_empty() { deletes(&["eth0"]) } else { deletes(standing) };
     match then {
@@ -193,7 +222,7 @@ fn follow(
             succeeded(&case.run("DEL"))?;
             expect("DEL", &since(case, before), &wanted)?;
             if then == Then::DelTwice {
-                let before = dels(case);
+                let before = case.dels().len();
                 succeeded(&case.run("DEL"))?;
                 expect("the second DEL", &since(case, before), &deletes(&["eth0"]))?;
             }
@@ -209,16 +238,18 @@ fn follow(
             } else {
                 succeeded(&add)?;
                 expect("left-overs", &since(case, before), &deletes(standing))?;
-                let calls = case.calls(0);
+                let calls = case.calls();
                 let last: Vec<Recorded> = calls[calls.len().saturating_sub(adds().len())..].to_vec();
                 expect("the second ADD", &last, &adds())?;
             }
-            let before = dels(case);
+            let before = case.dels().len();
             succeeded(&case.run("DEL"))?;
             expect("DEL", &since(case, before), &deletes(&["eth0", "net1", "net2"]))?;
         }
         Then::Nothing => {
             case.sandbox.netns.vanish();
+            // As after a reboot: a sweep is due now.
+            let _ = std::fs::remove_file(case.node.run_dir().join("sweep"));
             let until = Instant::now() + Duration::from_secs(15);
             while left(case).is_err() && Instant::now() < until {
                 succeeded(&case.node.node_call("STATUS").run())?;
@@ -245,7 +276,8 @@ fn judge_bytes(case: &Case, then: Then, recorded: bool) -> Result<(), String> {
     // One whose caller died before it wrote a word was given nothing, and did nothing.
     calls.retain(|call| !call.stdin.is_empty());
     for (at, del) in calls.iter().enumerate().filter(|(_, call)| call.operation == "DEL") {
-        let add = calls[..at].iter().filter(|call| call.operation == "ADD").rfind(|add| add.brief()[3..] == del.brief()[3..]);
+        let add =
+            calls[..at].iter().filter(|call| call.operation == "ADD").rfind(|add| add.brief()[3..] == del.brief()[3..]);
         if let Some(add) = add
             && recorded
             && bytes(add) != bytes(del)
@@ -260,7 +292,9 @@ fn judge_bytes(case: &Case, then: Then, recorded: bool) -> Result<(), String> {
 fn left(case: &Case) -> Result<(), String> {
     let mut files = [files_below(&case.node.state()), files_below(&case.node.run_dir())].concat();
     let names = ["primary.json", "epoch", "adding", "sweep", "sweeping"];
-    files.retain(|path| !names.iter().any(|name| path.ends_with(name)) && !path.starts_with(case.node.run_dir().join("status")));
+    files.retain(|path| {
+        !names.iter().any(|name| path.ends_with(name)) && !path.starts_with(case.node.run_dir().join("status"))
+    });
     let dirs = ["attachments", "queue"].map(|dir| case.node.state().join(dir).join(&case.sandbox.id));
     files.extend(dirs.into_iter().filter(|dir| dir.exists()));
     if !files.is_empty() {
@@ -311,12 +345,18 @@ pub fn all(workers: usize, every: bool) -> Checked {
     let mut cases = Vec::new();
     let then: Vec<Then> = THEN.into_iter().filter(|then| SWEEP || *then != Then::Nothing).collect();
     let mut points = 0;
-    for killed in KILLED {
+    for killed in KILLED.into_iter().filter(|killed| SWEEP || *killed != Killed::Sweep) {
         for (name, count) in moments(killed).into_iter().filter(|(name, _)| every != STEPS.contains(&name.as_str())) {
             for at in 1..=count {
                 points += 1;
                 let fault = Fault::KillAt(name.clone(), at);
-                let chosen = if every { vec![then[points % then.len()]] } else { then.clone() };
+                let chosen = match (killed, every) {
+                    // The namespace is gone already, and no ADD can come any more.
+                    (Killed::Sweep, true) => vec![Then::Nothing],
+                    (Killed::Sweep, false) => vec![Then::Nothing, Then::Del],
+                    (_, true) => vec![then[points % then.len()]],
+                    (_, false) => then.clone(),
+                };
                 cases.extend(chosen.into_iter().map(|then| (killed, fault.clone(), then)));
             }
         }
@@ -333,7 +373,7 @@ pub fn all(workers: usize, every: bool) -> Checked {
                         Ok(died) => checked.kills += usize::from(died),
                         Err(what) => checked.wrong.push(what),
                     }
-                    if checked.wrong.len() >= 5 {
+                    if checked.wrong.len() >= 3 {
                         return;
                     }
                 }
@@ -346,5 +386,5 @@ pub fn all(workers: usize, every: bool) -> Checked {
 /// The system calls of an undisturbed call, each with how often.
 fn moments(killed: Killed) -> Vec<(String, usize)> {
     let case = Case::new(killed);
-    trace(&case.call(case.operation()), killed != Killed::AddThatFails)
+    trace(&case.victim(), killed != Killed::AddThatFails)
 }

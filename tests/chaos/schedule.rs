@@ -13,9 +13,10 @@ use crate::damage;
 use crate::fault::{Done, Fault, perform};
 use crate::kernel::{ip, isolated};
 use crate::kills::wishes;
-use crate::oracle::{Excused, lacks, running, wrong};
+use crate::oracle::{Excused, lacks, running, wrong, wrong_now};
 use crate::rng::Rng;
-use crate::world::{Plugins, Pod, Wishes, World, set_full, set_read_only};
+use crate::sweep::{kill_sweeps, poke};
+use crate::world::{Plugins, Pod, World, set_full, set_read_only};
 
 /// How long an undisturbed ADD takes, roughly: faults are spread over it.
 const LENGTH: Duration = Duration::from_millis(300);
@@ -69,7 +70,8 @@ pub fn play(seed: u64) -> Played {
         let plugins = if rng.chance(70) { Plugins::Reference } else { Plugins::Debian };
         let world = World::new(kernel, plugins);
         let slots = (0..4).map(|_| Slot { pod: world.pod(wishes(&mut rng)), known: Known::New }).collect();
-        let mut schedule = Schedule { world, slots, excused: Excused::default(), played: Played::default(), trouble: false };
+        let mut schedule =
+            Schedule { world, slots, excused: Excused::default(), played: Played::default(), trouble: false };
         let steps = 6 + rng.below(8);
         for step in 0..steps {
             schedule.step(&mut Rng::of(seed, step as u64 + 1), step);
@@ -78,7 +80,7 @@ pub fn play(seed: u64) -> Played {
             }
         }
         if schedule.played.wrong.is_empty() {
-            schedule.settle();
+            schedule.settle(&mut rng);
         }
         schedule.played.steps = steps;
         if !schedule.played.wrong.is_empty() {
@@ -329,7 +331,7 @@ impl Schedule<'_> {
     }
 
     /// The runtime does every DEL that is due; then, and when all pods are gone, nothing is where it should not be.
-    fn settle(&mut self) {
+    fn settle(&mut self, rng: &mut Rng) {
         for at in 0..self.slots.len() {
             if self.slots[at].known == Known::Due
                 || self.slots[at].known == Known::Up && self.slots[at].pod.place.is_none()
@@ -338,7 +340,7 @@ impl Schedule<'_> {
             }
         }
         self.tell("everything that was due is deleted");
-        self.oracle();
+        self.oracle(rng);
         if !self.played.wrong.is_empty() {
             return;
         }
@@ -348,7 +350,7 @@ impl Schedule<'_> {
             }
         }
         self.tell("everything is deleted");
-        self.oracle();
+        self.oracle(rng);
     }
 
     fn must_del(&mut self, at: usize) {
@@ -360,35 +362,27 @@ impl Schedule<'_> {
         self.slots[at].known = Known::New;
     }
 
-    fn oracle(&mut self) {
+    fn oracle(&mut self, rng: &mut Rng) {
         let began = Instant::now();
         loop {
             let up: Vec<&Pod> =
                 self.slots.iter().filter(|slot| slot.known == Known::Up).map(|slot| &slot.pod).collect();
-            if SWEEP {
+            let mut found = if SWEEP {
                 poke(&self.world);
-            }
-            let mut found = wrong(&self.world, &up, &self.excused);
+                // At most some of them: one has to be let.
+                if began.elapsed() < SWEPT / 10 && rng.chance(20) {
+                    self.played.kills += kill_sweeps();
+                }
+                std::thread::sleep(Duration::from_millis(20));
+                wrong_now(&self.world, &up, &self.excused)
+            } else {
+                wrong(&self.world, &up, &self.excused)
+            };
             if found.is_empty() || !SWEEP || began.elapsed() > SWEPT {
                 self.played.wrong.append(&mut found);
                 self.played.swept = self.played.swept.max(began.elapsed());
                 return;
             }
-        }
-    }
-}
-
-/// What a runtime does anyway, and by which a sweep is started: a STATUS, or with a runtime of before that a pod.
-fn poke(world: &World<'_>) {
-    match world.plugins {
-        Plugins::Reference => drop(world.node.node_call("STATUS").run()),
-        Plugins::Debian => {
-            let mut pod = world.pod(Wishes::default());
-            for operation in ["ADD", "DEL"] {
-                let output = world.call(operation, &pod).run();
-                assert_eq!(output.exit, Some(0), "{operation} of another pod: {output:?}");
-            }
-            world.vanish(&mut pod);
         }
     }
 }

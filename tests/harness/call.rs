@@ -30,6 +30,7 @@ pub struct Call {
     before: Option<Hook>,
     program: PathBuf,
     through: Vec<String>,
+    arguments: Vec<String>,
     env: BTreeMap<String, String>,
     config: Value,
     stdin: Option<Vec<u8>>,
@@ -69,6 +70,7 @@ impl Call {
             before: None,
             program: program.to_owned(),
             through: Vec::new(),
+            arguments: Vec::new(),
             env: env.into_iter().collect(),
             config,
             stdin: None,
@@ -85,7 +87,13 @@ impl Call {
         self
     }
 
-    /// Starts it by another program, which is given the plugin's path as its last argument: a tracer.
+    /// Arguments, for the command line.
+    pub fn arguments(mut self, arguments: &[&str]) -> Self {
+        self.arguments = arguments.iter().map(ToString::to_string).collect();
+        self
+    }
+
+    /// Starts it by another program, which is given the plugin's path after its own arguments: a tracer.
     pub fn through(mut self, command: &[&str]) -> Self {
         self.through = command.iter().map(ToString::to_string).collect();
         self
@@ -170,6 +178,7 @@ impl Call {
             }
         };
         let mut child = command
+            .args(&self.arguments)
             .env_clear()
             .envs(&self.env)
             .stdin(Stdio::piped())
