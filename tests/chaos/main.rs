@@ -48,6 +48,13 @@ pub const SWEEP: bool = false;
 /// Whether the addresses of an attachment whose record was lost are released by the leases: then any record may be lost.
 pub const LEASES: bool = false;
 
+/// Whether a sandbox that the runtime has forgotten is finished although its record was lost, so that nothing but its age tells
+/// whether it is alive.
+pub const LOST_AND_FORGOTTEN: bool = false;
+
+/// Whether DEL of a lost record's network is tried again when it failed for a reason that passes: a plugin that was killed.
+pub const LOST_AND_TRIED_AGAIN: bool = false;
+
 /// Whether an empty lease is released, whose owner nobody can know: host-local leaves one when it is killed between making the
 /// file and writing to it. Until then they are counted, and no fault.
 pub const EMPTY_LEASES: bool = false;
@@ -77,7 +84,7 @@ fn main() {
 
 /// Our own options, and the others.
 fn amount(arguments: impl Iterator<Item = String>) -> (Amount, Vec<String>) {
-    let mut amount = Amount { seed: None, schedules: 40, kills: 1000, minutes: None };
+    let mut amount = Amount { seed: None, schedules: 24, kills: 1000, minutes: None };
     let mut rest = Vec::new();
     let mut arguments = arguments.peekable();
     while let Some(argument) = arguments.next() {

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::SWEEP;
 use crate::damage;
 use crate::fault::{Done, Fault, perform};
 use crate::kernel::{ip, isolated};
@@ -17,6 +16,7 @@ use crate::oracle::{Excused, lacks, running, wrong, wrong_now};
 use crate::rng::Rng;
 use crate::sweep::{kill_sweeps, poke};
 use crate::world::{Plugins, Pod, World, set_full, set_read_only};
+use crate::{LOST_AND_FORGOTTEN, LOST_AND_TRIED_AGAIN, SWEEP};
 
 /// How long an undisturbed ADD takes, roughly: faults are spread over it.
 const LENGTH: Duration = Duration::from_millis(300);
@@ -118,7 +118,11 @@ impl Schedule<'_> {
         let mut planned: Vec<(usize, &'static str, Fault)> = Vec::new();
         for at in chosen {
             let operation = self.operation(at, rng);
-            let fault = Fault::any(rng, LENGTH);
+            let lost = self.excused.damaged.contains(&self.slots[at].pod.id) && !LOST_AND_TRIED_AGAIN;
+            let fault = match Fault::any(rng, LENGTH) {
+                Fault::KillDelegate(..) | Fault::Refuse(..) if lost => Fault::None,
+                fault => fault,
+            };
             self.tell(&format!(
                 "{step}: {operation} of {} ({:?}) with {fault:?}",
                 self.slots[at].pod.name, self.slots[at].known
@@ -256,7 +260,7 @@ impl Schedule<'_> {
 
     fn lose_a_namespace(&mut self, rng: &mut Rng) {
         let at = rng.below(self.slots.len());
-        let forgotten = SWEEP && rng.chance(50);
+        let forgotten = self.may_be_forgotten(at, rng);
         self.tell(&format!("the namespace of {} goes, forgotten: {forgotten}", self.slots[at].pod.name));
         self.world.vanish(&mut self.slots[at].pod);
         match self.slots[at].known {
@@ -265,6 +269,11 @@ impl Schedule<'_> {
             Known::Forgotten => {}
             _ => self.slots[at].known = Known::Due,
         }
+    }
+
+    fn may_be_forgotten(&self, at: usize, rng: &mut Rng) -> bool {
+        let lost = self.excused.damaged.contains(&self.slots[at].pod.id);
+        rng.chance(50) && SWEEP && (!lost || LOST_AND_FORGOTTEN)
     }
 
     /// A batch while the disk is full or read-only.
@@ -306,7 +315,7 @@ impl Schedule<'_> {
             let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
         }
         for at in 0..self.slots.len() {
-            let forgotten = SWEEP && rng.chance(50);
+            let forgotten = self.may_be_forgotten(at, rng);
             self.world.vanish(&mut self.slots[at].pod);
             self.slots[at].known = match self.slots[at].known {
                 Known::New => {
