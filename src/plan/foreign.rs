@@ -190,6 +190,21 @@ mod tests {
     }
 
     #[test]
+    fn a17_libcnis_cache_tells_where_a_containers_namespace_is() {
+        let newer =
+            r#"{"kind":"cniCacheV1","containerId":"c1","netns":"/run/netns/a","result":{"cniVersion":"1.0.0"}}"#;
+        let older = r#"{"kind":"cniCacheV1","containerId":"c1","result":{"interfaces":[{"name":"veth0"},
+            {"name":"eth0","sandbox":"/run/netns/b"}]}}"#;
+        assert_eq!(namespaces_of(newer.as_bytes(), "c1"), [PathBuf::from("/run/netns/a")]);
+        assert_eq!(namespaces_of(older.as_bytes(), "c1"), [PathBuf::from("/run/netns/b")]);
+        for (text, id) in
+            [(newer, "c2"), ("", "c1"), ("{}", "c1"), (r#"{"containerId":"c1","netns":"relative"}"#, "c1")]
+        {
+            assert_eq!(namespaces_of(text.as_bytes(), id), Vec::<PathBuf>::new(), "{text}");
+        }
+    }
+
+    #[test]
     fn f13_entries_of_others_or_of_our_own_network_are_none() {
         let ours = r#"{"cniVersion":"1.0.0","name":"meta-cni","plugins":[{"type":"meta-cni"}]}"#;
         assert!(from_cache(cache(ours, "c1").as_bytes(), "c1").is_none());

@@ -10,6 +10,7 @@ use crate::cni::{AttachmentId, CniError, ContainerId, IfName, Operation};
 use crate::exec::Host;
 use crate::gather::after;
 use crate::plan::sweep::{Now, Work, judge};
+use crate::profile::Deadlines;
 use crate::store::lock::{Attempt, SandboxLock, forget, try_sandbox};
 use crate::store::queue;
 
@@ -41,7 +42,8 @@ pub(super) fn work(context: &Context, planned: &Work, now: Now<'_>) -> Option<Ve
 fn is_stuck(context: &Context, planned: &Work) -> bool {
     let patience =
         planned.finish.iter().map(|record| record.attachment.deadline.add.max(record.attachment.deadline.del));
-    patience.max().is_some_and(|seconds| is_abandoned(context, &planned.id, Duration::from_secs(seconds)))
+    let patience = patience.max().unwrap_or(Deadlines::default().add_attempt_s);
+    !planned.is_tidying() && is_abandoned(context, &planned.id, Duration::from_secs(patience))
 }
 
 fn locked(context: &Context, id: &ContainerId, lock: Option<&SandboxLock>, now: Now<'_>) -> Vec<Action> {

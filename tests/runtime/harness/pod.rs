@@ -206,7 +206,8 @@ fn files_left(folder: &Path, left: &mut BTreeSet<String>) {
         }
         let of_a_network = name == "lock" || name.starts_with("last_reserved_ip.");
         // The maker of the epoch may die on the way: at most once per boot, in a place that a boot empties.
-        let of_the_node = ["primary.json", "epoch", "adding"].contains(&name.as_str()) || name.starts_with(".epoch.");
+        let of_the_node = ["primary.json", "epoch", "adding", "sweep", "sweeping"].contains(&name.as_str())
+            || name.starts_with(".epoch.");
         if !of_a_network && !of_the_node {
             left.insert(format!("file {}", path.display()));
         }
