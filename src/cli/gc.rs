@@ -120,6 +120,13 @@ fn human(report: &Report, dry_run: bool) -> String {
         let _ = writeln!(text, "{id}: its records are damaged and nothing says whether it is alive; left for its DEL");
     }
     let _ = writeln!(text, "alive: {}, waiting for the next attempt: {}", report.live, report.waiting);
+    if report.released + report.kept > 0 {
+        let Report { released, kept, .. } = report;
+        let _ = writeln!(
+            text,
+            "addresses without a record: {released} released, {kept} kept, because nothing says that their pod is gone"
+        );
+    }
     if report.left > 0 {
         let _ = writeln!(text, "sandboxes left for the next run: {}", report.left);
     }

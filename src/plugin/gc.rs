@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::act::live::is_live;
 use crate::act::sandbox::{adding, note};
 use crate::act::undo::finish;
 use crate::act::{Acting, Context};
@@ -11,11 +12,9 @@ use crate::config::Span;
 use crate::config::master::ValidAttachment;
 use crate::exec::{Host, Runner as _};
 use crate::gather::{Resolver, after, binaries};
-use crate::netns::identity;
 use crate::plan::chain::Process;
 use crate::plan::gc::{Forward, Stock, Told, Valid, expanded, forward, recorded, sort};
 use crate::plan::outcome::{Cause, Failure, together};
-use crate::plan::record::Record;
 use crate::store::StoreError;
 use crate::store::lock::{Adding, Attempt, SandboxLock, try_sandbox};
 
@@ -165,10 +164,4 @@ fn of_sandbox(
     }
     lock.unlink_unless_needed(&context.records, id);
     errors
-}
-
-/// True if the recorded namespace is still that namespace.
-fn is_live(record: &Record) -> bool {
-    let now = identity(&record.sandbox.netns).ok();
-    now.is_some() && now == record.netns
 }

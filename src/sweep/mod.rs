@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use crate::act::Context;
+use crate::act::leases::of_earlier_epochs;
 use crate::cni::{CniError, ContainerId, IfName};
 use crate::exec::cancel::boot_seconds;
 use crate::plan::sweep::{Due, Now, Rest, Sweep, next, plan};
@@ -76,6 +77,10 @@ pub struct Report {
     pub busy: Vec<ContainerId>,
     /// Sandboxes with damaged records that nobody knows to be gone: left for their DEL.
     pub unknown: Vec<ContainerId>,
+    /// Addresses that were released without a record.
+    pub released: usize,
+    /// Addresses that are kept although nobody knows their sandbox; each is in the log.
+    pub kept: usize,
     /// Sandboxes that are left for the next run.
     pub left: usize,
 }
@@ -100,12 +105,11 @@ pub fn sweep(context: &Context, settings: Settings) -> Result<Option<Report>, Cn
     if settings.dry_run {
         return Ok(Some(foretold(planned)));
     }
-    let (seen, report) = acted(context, planned, now);
+    let (seen, mut report) = acted(context, planned, now);
     for error in remove_all(&litter(context)) {
         tracing::warn!(error = error.story(), "left behind");
     }
-    // Leases of sandboxes that no record knows are looked through once in an epoch, here (F5): this says whether they were.
-    let leases = leases_done(run_dir, &epoch);
+    let leases = released(context, &epoch, &mut report);
     until_next(context, &seen, &report, leases.then_some(&epoch))?;
     told(&report);
     Ok(Some(report))
@@ -115,7 +119,7 @@ pub fn sweep(context: &Context, settings: Settings) -> Result<Option<Report>, Cn
 fn foretold(planned: Sweep) -> Report {
     let actions = planned.works.iter().flat_map(|work| work::actions(work, &|_| None)).collect();
     let Sweep { left, live, waiting, unknown, .. } = planned;
-    Report { actions, live, waiting, unknown, left, busy: Vec::new() }
+    Report { actions, live, waiting, unknown, left, ..Report::default() }
 }
 
 /// Works on one sandbox after the other, while there is time. Gives the entries of the queue that were seen, and the report.
@@ -138,6 +142,21 @@ fn acted(context: &Context, planned: Sweep, now: Now<'_>) -> (Vec<(ContainerId, 
         }
     }
     (seen, report)
+}
+
+/// Releases the addresses that earlier kernels' sandboxes left without a record, once in an epoch (F5). True when that is done.
+fn released(context: &Context, epoch: &str, report: &mut Report) -> bool {
+    if leases_done(&context.config.run_dir, epoch) {
+        return true;
+    }
+    let earlier = of_earlier_epochs(context, epoch, context.started + LONGEST);
+    for error in &earlier.errors {
+        tracing::warn!("an address of an earlier epoch could not be released: {}", error.msg);
+    }
+    report.released = earlier.released;
+    report.kept = earlier.unknown;
+    report.left += usize::from(!earlier.complete);
+    earlier.complete
 }
 
 /// Says when the next sweep is due. Said first and looked at again then: a DEL that was queued in between has either seen what
@@ -171,12 +190,12 @@ fn until_next(
 
 /// The one line in the log that says how it ended. Most sweeps find nothing.
 fn told(report: &Report) {
-    let Report { actions, live, waiting, busy, unknown, left } = report;
+    let Report { actions, live, waiting, busy, unknown, released, kept, left } = report;
     let failed = actions.iter().filter(|action| action.error.is_some()).count();
     let (done, busy, unknown) = (actions.len() - failed, busy.len(), unknown.len());
-    match done + failed + busy + unknown + left {
+    match done + failed + busy + unknown + released + kept + left {
         0 => tracing::debug!(live, waiting, "swept"),
-        _ => tracing::info!(done, failed, live, waiting, busy, unknown, left, "swept"),
+        _ => tracing::info!(done, failed, live, waiting, busy, unknown, released, kept, left, "swept"),
     }
 }
 

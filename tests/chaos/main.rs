@@ -43,10 +43,10 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use schedule::Played;
 
 /// Whether the plugin starts a sweep of its own accord: then what no runtime asks for any more goes too.
-pub const SWEEP: bool = false;
+pub const SWEEP: bool = true;
 
 /// Whether the addresses of an attachment whose record was lost are released by the leases: then any record may be lost.
-pub const LEASES: bool = false;
+pub const LEASES: bool = true;
 
 /// Whether a sandbox that the runtime has forgotten is finished although its record was lost, so that nothing but its age tells
 /// whether it is alive.
