@@ -25,7 +25,8 @@ pub fn delete_all(
     let records = &acting.context.records;
     let found = records.of(&id.container_id)?;
     let damaged = !found.damaged.is_empty();
-    let mut errors: Vec<CniError> = Vec::new();
+    let (aside, errors) = records.put_aside(&id.container_id, found.damaged);
+    let mut errors: Vec<CniError> = errors.into_iter().map(CniError::from).collect();
     let made = Made::of(found.records, &id.ifname);
     if damaged || (made.records.is_empty() && made.tombstones.is_empty()) {
         let lost = Lost::of(&made, &id.ifname, damaged);
@@ -36,9 +37,8 @@ pub fn delete_all(
     for ifname in made.tombstones {
         errors.extend(records.remove(&id.container_id, &ifname).err().map(CniError::from));
     }
-    // Last: whoever ends us before sends another DEL, which has to see that something is unknown.
-    for (path, why) in found.damaged {
-        errors.extend(records.quarantine(&id.container_id, &path, &why).err().map(CniError::from));
+    for one in aside {
+        errors.extend(one.forget().err().map(CniError::from));
     }
     together(errors).map_or(Ok(()), Err)
 }

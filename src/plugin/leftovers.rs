@@ -28,7 +28,8 @@ pub(super) fn clear(acting: &Acting<'_>, id: &AttachmentId, netns: &Netns) -> Re
         records.remove(&id.container_id, tombstone)?;
     }
     let deadline = acting.context.add_deadline();
-    let mut errors = Vec::new();
+    let (aside, errors) = records.put_aside(&id.container_id, found.damaged);
+    let mut errors: Vec<CniError> = errors.into_iter().map(CniError::from).collect();
     if damaged {
         // The DEL that comes one day will not see any more that something is unknown.
         let lost = Lost::of(&made, &id.ifname, damaged);
@@ -39,8 +40,8 @@ pub(super) fn clear(acting: &Acting<'_>, id: &AttachmentId, netns: &Netns) -> Re
         tracing::warn!(%ifname, network, "left over from an ADD that did not end; deleted first");
         errors.extend(finish(acting, record, None, deadline).err());
     }
-    for (path, why) in found.damaged {
-        errors.extend(records.quarantine(&id.container_id, &path, &why).err().map(CniError::from));
+    for one in aside {
+        errors.extend(one.forget().err().map(CniError::from));
     }
     let names = made.others.into_iter().map(|record| record.attachment.ifname.to_string()).collect();
     together(errors).map_or(Ok(names), |error| Err(error.in_context("left over from an earlier ADD")))

@@ -1,5 +1,6 @@
 //! Records of attachments: `<stateDir>/attachments/<containerID>/<ifname>.json` (docs/state.md).
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -119,21 +120,33 @@ impl Records {
         super::is_untidy(&self.dir(id))
     }
 
-    /// Moves a damaged file of the sandbox out of the way, where a person can look at it, with the reason beside it, and says so
-    /// in the log. Its entry in the queue goes.
-    ///
-    /// # Errors
-    /// [`StoreError`] when it cannot be moved, or the entry not removed.
-    pub fn quarantine(&self, id: &ContainerId, path: &Path, why: &str) -> Result<(), StoreError> {
+    /// Puts every damaged file of the sandbox aside; gives what could be and what could not.
+    #[must_use]
+    pub fn put_aside(&self, id: &ContainerId, damaged: Vec<(PathBuf, String)>) -> (Vec<Aside>, Vec<StoreError>) {
+        let (mut aside, mut errors) = (Vec::new(), Vec::new());
+        for (path, why) in damaged {
+            match self.put_one_aside(id, path, &why) {
+                Ok(one) => aside.push(one),
+                Err(error) => errors.push(error),
+            }
+        }
+        (aside, errors)
+    }
+
+    /// Puts a damaged file of the sandbox where a person can look at it, with the reason beside it, and says so in the log. Its
+    /// entry in the queue goes. The file itself stays until [`Aside::forget`]: whoever ends us before sends another DEL, which has
+    /// to see that something is unknown.
+    fn put_one_aside(&self, id: &ContainerId, path: PathBuf, why: &str) -> Result<Aside, StoreError> {
         let dir = self.state_dir.join("quarantine");
         make_dir(&dir)?;
         let time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
-        let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("record");
+        let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("record").to_owned();
         let target = dir.join(format!("{id}.{stem}.{time}"));
-        std::fs::rename(path, &target).map_err(StoreError::io("move", path))?;
-        remove_if_empty(&self.dir(id));
+        let linked = std::fs::hard_link(&path, &target);
+        // What cannot have two names, a directory, has one.
+        linked.or_else(|_| std::fs::rename(&path, &target)).map_err(StoreError::io("move", &path))?;
         let reason = target.with_file_name(format!("{id}.{stem}.{time}.reason"));
-        let text = format!("{} {why}\n{}\n", path.display(), not_known(stem));
+        let text = format!("{} {why}\n{}\n", path.display(), not_known(&stem));
         if let Err(error) = write(&reason, text.as_bytes(), Survives::Process) {
             tracing::warn!(error = error.story(), "the reason is not kept");
         }
@@ -142,7 +155,7 @@ impl Records {
             queue::done(&self.state_dir, id, &ifname)?;
         }
         tracing::error!(moved = %target.display(), "a damaged record is put aside: {} {why}", path.display());
-        Ok(())
+        Ok(Aside { path, target })
     }
 
     fn dir(&self, id: &ContainerId) -> PathBuf {
@@ -151,6 +164,30 @@ impl Records {
 
     fn path(&self, id: &ContainerId, ifname: &IfName) -> PathBuf {
         self.dir(id).join(format!("{ifname}.json"))
+    }
+}
+
+/// A damaged file that was put aside.
+#[derive(Debug)]
+pub struct Aside {
+    path: PathBuf,
+    target: PathBuf,
+}
+
+impl Aside {
+    /// What it stood for is done: it goes, unless another record stands in its place by now.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it cannot be removed.
+    pub fn forget(self) -> Result<(), StoreError> {
+        let file = |path: &Path| std::fs::symlink_metadata(path).map(|meta| (meta.dev(), meta.ino())).ok();
+        if file(&self.path) == file(&self.target) {
+            remove(&self.path)?;
+        }
+        if let Some(dir) = self.path.parent() {
+            remove_if_empty(dir);
+        }
+        Ok(())
     }
 }
 

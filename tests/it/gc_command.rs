@@ -38,7 +38,7 @@ fn a_dry_run_says_what_would_be_done_and_touches_nothing() {
     let (text, _, exit) = said(&node, &["--dry-run", "--output", "json"]);
     let report: Value = serde_json::from_str(&text).unwrap();
     let expected = json!({ "actions": [{ "sandbox": dead.id, "ifname": "eth0", "network": "cluster", "what": "delete" }],
-        "live": 1, "waiting": 0, "busy": [], "unknown": [], "left": 0 });
+        "live": 1, "waiting": 0, "busy": [], "unknown": [], "released": 0, "kept": 0, "left": 0 });
     assert_eq!((report, exit), (expected, 1));
     assert_eq!((state_of(&node), node.calls().len(), node.log()), before);
     let (text, _, exit) = said(&node, &[]);

@@ -419,6 +419,11 @@ fn a17_damaged_records_of_the_dead_are_put_aside_and_freed_and_those_of_the_livi
     });
 }
 
+/// True for a lease of the sandbox.
+fn is_of(path: &Path, sandbox: &Sandbox) -> bool {
+    std::fs::read_to_string(path).is_ok_and(|text| text.starts_with(&sandbox.id))
+}
+
 #[test]
 fn d14_after_a_reboot_in_the_middle_of_everything_one_sweep_frees_all() {
     isolated(|_| {
@@ -436,6 +441,12 @@ fn d14_after_a_reboot_in_the_middle_of_everything_one_sweep_frees_all() {
             // It is from before the boot.
             std::fs::File::options().write(true).open(&path).unwrap().set_modified(UNIX_EPOCH).unwrap();
         }
+        // Of the last one nothing is on record at all; its address is from before the boot.
+        std::fs::remove_dir_all(record_path(&node, &pods[5], "eth0").parent().unwrap()).unwrap();
+        let addresses = files_below(Path::new("/var/lib/cni/networks"));
+        let lost: Vec<_> = addresses.iter().filter(|path| is_of(path, &pods[5])).collect();
+        assert_eq!(lost.len(), 1);
+        std::fs::File::options().write(true).open(lost[0]).unwrap().set_modified(UNIX_EPOCH).unwrap();
         for file in files_below(&node.run_dir()) {
             std::fs::remove_file(file).unwrap();
         }
