@@ -121,17 +121,32 @@ impl Points {
     }
 }
 
+/// An ADD as a runtime makes it; gives what it failed with at last. bridge fails by itself when the last other port of its bridge
+/// goes just then ("could not set bridge's mac"): then the runtime sends a DEL and tries again.
+fn undisturbed(world: &World<'_>, pod: &Pod) -> Option<String> {
+    let mut failed = None;
+    for _ in 0..5 {
+        let added = world.call("ADD", pod).run();
+        if added.exit == Some(0) {
+            return None;
+        }
+        let deleted = world.call("DEL", pod).run();
+        failed = Some(format!("{added:?}, then DEL: {deleted:?}"));
+        if !added.stdout.contains("could not set bridge's mac") || deleted.exit != Some(0) {
+            break;
+        }
+    }
+    failed
+}
+
 /// One kill, what the runtime does then, and what is left.
 fn one(world: &World<'_>, points: &Points, pod: &Pod, rng: &mut Rng, tally: &mut Tally) -> Vec<String> {
     let mut found = Vec::new();
     let of_add = rng.chance(70);
     let (fault, again, twice) = (points.any(rng, of_add), rng.chance(20), rng.chance(10));
     let operation = if of_add { "ADD" } else { "DEL" };
-    if !of_add {
-        let added = world.call("ADD", pod).run();
-        if added.exit != Some(0) {
-            return vec![format!("an undisturbed ADD failed: {added:?}")];
-        }
+    if !of_add && let Some(failed) = undisturbed(world, pod) {
+        return vec![format!("an undisturbed ADD failed: {failed}")];
     }
     let done = perform(&world.call(operation, pod), &fault);
     let killed = done.killed.filter(|_| done.output.signal == Some(9));
