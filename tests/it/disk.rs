@@ -47,7 +47,14 @@ impl Wrong {
 }
 
 fn remount(dir: &Path, flags: MsFlags) {
-    mount(None::<&str>, dir, None::<&str>, MsFlags::MS_REMOUNT | flags, Some("size=256k")).unwrap();
+    // A sweep that a call has started may still have its lock open.
+    eventually("the remounting of a directory", || {
+        match mount(None::<&str>, dir, None::<&str>, MsFlags::MS_REMOUNT | flags, Some("size=256k")) {
+            Err(nix::errno::Errno::EBUSY) => None,
+            other => Some(other),
+        }
+    })
+    .unwrap();
 }
 
 /// Takes its mounts away before its directories go.
