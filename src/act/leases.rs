@@ -52,6 +52,8 @@ pub fn release(
 pub struct Released {
     /// How many addresses.
     pub addresses: usize,
+    /// How many are reserved still.
+    pub standing: usize,
     /// The interfaces of which DEL was run.
     pub interfaces: BTreeSet<IfName>,
     /// What failed; it is in the queue.
@@ -87,9 +89,13 @@ fn release_in(
         }
     }
     let (standing, gone): (Vec<_>, Vec<_>) = held.into_iter().partition(Leased::stands);
-    for one in standing {
-        tracing::warn!(lease = %one.path.display(), "is still reserved");
-    }
+    let standing = standing
+        .into_iter()
+        .inspect(|one| {
+            tracing::warn!(lease = %one.path.display(), "is still reserved");
+        })
+        .count();
+    released.standing += standing;
     released.addresses += gone.len();
 }
 
@@ -216,16 +222,21 @@ fn release_earlier(
         Ok(Attempt::Held(lock)) => lock,
         // Somebody is at work on it: it is none of an earlier epoch.
         Ok(Attempt::Busy(..)) => return,
-        Err(error) => return earlier.errors.push(error.into()),
+        Err(error) => {
+            earlier.complete = false;
+            return earlier.errors.push(error.into());
+        }
     };
     let Ok(ifname) = IfName::new(USUAL) else { return };
     if !is_on_record(context, id) {
         let marks = note(Some(&lock), false);
         let host = Host { marks: Some(&marks) };
-        let acting = Acting { context, host: &host, lock: Some(&lock), epoch: epoch.to_owned() };
+        let acting = Acting { context, host: &host, lock: Some(&lock), epoch: epoch.to_owned(), patience: 0 };
         let call = AttachmentId { container_id: id.clone(), ifname };
         let mut released = Released::default();
         places.iter().for_each(|place| release_in(&acting, place, (&call, None), deadline, &mut released));
+        // A plugin that is not there yet, perhaps: it is looked at again.
+        earlier.complete &= released.standing == 0;
         earlier.released += released.addresses;
         earlier.errors.extend(released.errors);
     }

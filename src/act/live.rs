@@ -22,7 +22,8 @@ pub enum Place {
 pub fn place(path: &Path) -> Place {
     match identity(path) {
         Ok(identity) => Place::Is(identity),
-        Err(NetnsError::Missing { .. } | NetnsError::NotANetns { .. }) => Place::Gone,
+        Err(NetnsError::Missing { .. }) => Place::Gone,
+        // A file that is no namespace is what one looks like from another mount namespace.
         Err(_) => Place::Unknown,
     }
 }

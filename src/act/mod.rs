@@ -31,4 +31,7 @@ pub struct Acting<'a> {
     pub lock: Option<&'a SandboxLock>,
     /// The epoch; empty when it is not known.
     pub epoch: String,
+    /// After how many attempts a plugin that is nowhere is given up. A runtime waits for the first; the sweep may come while
+    /// plugins are still being installed.
+    pub patience: u32,
 }

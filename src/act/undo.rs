@@ -70,7 +70,8 @@ pub fn judge(acting: &Acting<'_>, record: &Record, failures: Vec<Failure>) -> Re
     let config = &acting.context.config;
     // Of a record without a namespace others made the attachment, and nobody knows how far they came.
     let failed = record.state == State::Begun && record.netns.is_some();
-    let never = |failure: &Failure| failure.can_never_heal() || (failed && failure.refuses_the_version());
+    let given_up = acting.patience == 0 || queue::attempts(&config.state_dir, id, ifname) >= acting.patience;
+    let never = |failure: &Failure| (failure.can_never_heal() && given_up) || (failed && failure.refuses_the_version());
     let (lost, healing): (Vec<_>, Vec<_>) = failures.into_iter().partition(never);
     for failure in lost {
         let error = failure.error(&record.attachment, Operation::Del);
@@ -132,7 +133,8 @@ pub(super) fn namespace(record: &Record, given: Option<&Path>) -> PathBuf {
     for path in recorded.into_iter().chain(given) {
         match (identity(path), record.netns) {
             (Ok(now), Some(then)) if now == then => return path.to_owned(),
-            (Ok(now), None) if own().is_ok_and(|own| own != now) => return path.to_owned(),
+            // What others made is in the namespace that this call names: a recorded path may be another pod's by now.
+            (Ok(now), None) if Some(path) == given && own().is_ok_and(|own| own != now) => return path.to_owned(),
             (Ok(_), _) => {}
             (Err(_), _) => gone = gone.or(Some(path)),
         }

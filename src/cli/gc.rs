@@ -32,6 +32,9 @@ pub(super) struct GcArgs {
     /// Shows what would be done, and touches nothing.
     #[arg(long)]
     dry_run: bool,
+    /// Also when no attachment of this epoch is alive as seen from here.
+    #[arg(long)]
+    force: bool,
     /// How to print.
     #[arg(long, value_enum, default_value = "human")]
     output: Output,
@@ -54,7 +57,7 @@ pub(super) fn run(args: &GcArgs, path: Option<&str>) -> Result<(String, Exit), P
     let first = args.bin_dir.iter().fold(SearchPath::default(), |path, dir| path.and(dir));
     let path = given.dirs().iter().fold(first, |path, dir| path.and(dir));
     let context = Context::new(config, CniArgs::default(), path);
-    let report = sweep(&context, Settings { queued: args.queued, dry_run: args.dry_run });
+    let report = sweep(&context, Settings { queued: args.queued, dry_run: args.dry_run, force: args.force });
     // Nobody reads what one that was started by a call would print.
     let report = report.inspect_err(|error| tracing::error!(code = error.code.0, "no sweep: {}", error.msg))?;
     let Some(report) = report else {

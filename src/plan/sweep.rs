@@ -223,6 +223,8 @@ pub struct Rest<'a> {
     pub queue: &'a [(ContainerId, IfName, Due)],
     /// Entries that this run saw when it began.
     pub seen: &'a [(ContainerId, IfName)],
+    /// When the run began, in the same seconds as `due`.
+    pub began: u64,
     /// Sandboxes were left for the next run.
     pub left: bool,
     /// A sandbox to work on was busy.
@@ -238,8 +240,8 @@ pub fn next(now: u64, rest: &Rest<'_>) -> u64 {
         return now;
     }
     let seen = |id: &ContainerId, ifname: &IfName| rest.seen.iter().any(|(one, name)| one == id && name == ifname);
-    // What was due and is still there was busy, or is not ours to do; what came meanwhile is due at its time.
-    let entries = rest.queue.iter().filter(|(id, ifname, due)| due.due > now || !seen(id, ifname));
+    // What was due when we began and is still there was busy, or is not ours to do; all others are due at their time.
+    let entries = rest.queue.iter().filter(|(id, ifname, due)| due.due > rest.began || !seen(id, ifname));
     let entries = entries.map(|(_, _, due)| due.due.clamp(now, now + LONGEST));
     let busy = rest.busy.then_some(now + BUSY);
     entries.chain(busy).chain([now + rest.interval.max(1)]).min().unwrap_or(now)

@@ -124,16 +124,18 @@ fn f6_the_next_run_is_due_with_the_earliest_thing() {
     let seen = [(id("c1"), name("eth0"))];
     let rest = |at: Option<u64>, seen: &[(ContainerId, IfName)], left, busy| {
         let queue: Vec<_> = at.map(entry).into_iter().collect();
-        next(100, &Rest { queue: &queue, seen, left, busy, interval: 600 })
+        next(100, &Rest { queue: &queue, seen, began: 90, left, busy, interval: 600 })
     };
     assert_eq!(rest(None, &[], false, false), 700);
     assert_eq!(rest(Some(130), &seen, false, false), 130);
     assert_eq!(rest(Some(130), &seen, true, false), 100);
     assert_eq!(rest(Some(130), &seen, false, true), 110);
+    // One that came due while the run was at others is due now.
+    assert_eq!(rest(Some(95), &seen, false, false), 100);
     // What this run had a look at is not due at once again; what came meanwhile is.
     assert_eq!(rest(Some(50), &seen, false, false), 700);
     assert_eq!(rest(Some(50), &[], false, false), 100);
     // Of another epoch, whose clock went further.
     assert_eq!(rest(Some(u64::MAX), &seen, false, false), 700);
-    assert_eq!(next(100, &Rest { queue: &[], seen: &[], left: false, busy: false, interval: 0 }), 101);
+    assert_eq!(next(100, &Rest { queue: &[], seen: &[], began: 90, left: false, busy: false, interval: 0 }), 101);
 }

@@ -54,7 +54,7 @@ fn locked(
     })?;
     let marks = note(Some(lock), true);
     let host = Host { marks: Some(&marks) };
-    let acting = Acting { context, host: &host, lock: Some(lock), epoch: context.epoch()? };
+    let acting = Acting { context, host: &host, lock: Some(lock), epoch: context.epoch()?, patience: 0 };
     let on_record = clear(&acting, id, netns)?;
     let resolver = Resolver::new(config);
     resolver.ready(deadline)?;

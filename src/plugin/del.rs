@@ -17,7 +17,7 @@ pub(super) fn del(context: &Context, id: &AttachmentId, netns: Option<&Path>) ->
     let lock = wrest(context, &id.container_id, deadline)?;
     let marks = note(lock.as_ref(), false);
     let host = Host { marks: Some(&marks) };
-    let acting = Acting { context, host: &host, lock: lock.as_ref(), epoch: epoch(context) };
+    let acting = Acting { context, host: &host, lock: lock.as_ref(), epoch: epoch(context), patience: 0 };
     let outcome = delete_all(&acting, id, netns, deadline);
     match &lock {
         // All of it is deleted, and whether there is more cannot be seen: nobody would come back for this file.

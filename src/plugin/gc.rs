@@ -156,9 +156,13 @@ fn of_sandbox(
     }
     let marks = note(Some(lock), false);
     let host = Host { marks: Some(&marks) };
-    let acting = Acting { context, host: &host, lock: Some(lock), epoch: epoch.to_owned() };
+    let acting = Acting { context, host: &host, lock: Some(lock), epoch: epoch.to_owned(), patience: 0 };
     let mut errors = Vec::new();
     for record in sorted.orphans {
+        // A DEL without time would be ended half-way: the sweep does the rest.
+        if Context::remaining(deadline).is_zero() {
+            break;
+        }
         tracing::info!(sandbox = %id, ifname = %record.attachment.ifname, "its sandbox is gone; deleted");
         errors.extend(finish(&acting, record, None, deadline).err());
     }

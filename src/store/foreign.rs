@@ -6,7 +6,7 @@ use crate::cni::{ContainerId, IfName};
 use crate::plan::del::Foreign;
 use crate::plan::foreign::{Cached, from_cache, from_multus, namespaces_of};
 
-use super::{MOST_STATE, Owner, list, read, remove};
+use super::{MOST_STATE, Owner, StoreError, list, read, remove};
 
 /// Attachments of one sandbox that others made, in the order of ADD, and the files that say so.
 #[derive(Debug, Default)]
@@ -39,13 +39,18 @@ pub fn libcni(cache_dir: &Path, id: &ContainerId, ifname: &IfName) -> Kept {
 
 /// The namespaces that libcni's cache in `cache_dir` has of the sandbox, whatever the network: those of its ADDs that
 /// succeeded and were not deleted.
-#[must_use]
-pub fn namespaces(cache_dir: &Path, id: &ContainerId) -> Vec<PathBuf> {
+///
+/// # Errors
+/// [`StoreError`] when that cannot be told.
+pub fn namespaces(cache_dir: &Path, id: &ContainerId) -> Result<Vec<PathBuf>, StoreError> {
     let dir = cache_dir.join("results");
     let middle = format!("-{id}-");
-    let names = list(&dir).unwrap_or_default().into_iter().filter(|name| name.contains(&middle));
-    let bytes = names.filter_map(|name| read(&dir.join(name), Owner::Admin, MOST_STATE).ok().flatten());
-    bytes.flat_map(|bytes| namespaces_of(&bytes, id.as_str())).collect()
+    let mut found = Vec::new();
+    for name in list(&dir)?.into_iter().filter(|name| name.contains(&middle)) {
+        let bytes = read(&dir.join(name), Owner::Admin, MOST_STATE)?.unwrap_or_default();
+        found.extend(namespaces_of(&bytes, id.as_str()));
+    }
+    Ok(found)
 }
 
 /// Every entry of a cache as libcni keeps it in `cache_dir`, of whatever network.

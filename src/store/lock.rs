@@ -114,9 +114,11 @@ impl SandboxLock {
         still_at(&self.file, &self.path).unwrap_or(true)
     }
 
-    /// Removes the file, held as it is: the next call makes a new one.
+    /// Removes the file, held as it is: the next call makes a new one. One that another call has made by now is not ours.
     pub fn unlink(&self) {
-        let _ = std::fs::remove_file(&self.path);
+        if self.is_current() {
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
 
     /// Removes the file unless the sandbox has records, so that a call which leaves nothing leaves no lock file either.

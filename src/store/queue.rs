@@ -48,6 +48,13 @@ pub fn done(state_dir: &Path, id: &ContainerId, ifname: &IfName) -> Result<(), S
     Ok(())
 }
 
+/// How often the DEL of the attachment was tried in vain.
+#[must_use]
+pub fn attempts(state_dir: &Path, id: &ContainerId, ifname: &IfName) -> u32 {
+    let entries = of(state_dir, id).unwrap_or_default();
+    entries.iter().find(|(name, _)| name == ifname).map_or(0, |(_, due)| due.attempts)
+}
+
 /// The sandboxes that have a directory here.
 ///
 /// # Errors

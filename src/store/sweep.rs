@@ -71,7 +71,10 @@ pub fn ended(run_dir: &Path, at: u64, leases: Option<&str>) -> Result<(), StoreE
     let text = leases.map_or_else(String::new, |epoch| format!("leases {epoch}\n"));
     let known = read(&path, Owner::Us, 1024)?.unwrap_or_default();
     if known != text.as_bytes() {
-        file.set_len(0).and_then(|()| file.write_all(text.as_bytes())).map_err(StoreError::io("write", &path))?;
+        let written = file.set_len(0).and_then(|()| file.write_all(text.as_bytes()));
+        // On a full disk too the next is due at its time, and not at once.
+        set_time(&file, &path, at)?;
+        return written.map_err(StoreError::io("write", &path));
     }
     set_time(&file, &path, at)
 }
@@ -113,9 +116,14 @@ pub fn remove_all(paths: &[PathBuf]) -> Vec<StoreError> {
 }
 
 /// For how long the file has been as it is, by the calendar.
-#[must_use]
-pub fn age(path: &Path) -> Option<Duration> {
+fn age(path: &Path) -> Option<Duration> {
     SystemTime::now().duration_since(std::fs::symlink_metadata(path).ok()?.modified().ok()?).ok()
+}
+
+/// When the file was last written, in seconds since 1970 by the clock of then.
+#[must_use]
+pub fn written(path: &Path) -> Option<i64> {
+    std::fs::symlink_metadata(path).ok().map(|metadata| metadata.mtime())
 }
 
 fn due(metadata: &Metadata, now: u64) -> bool {

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use crate::act::Context;
 use crate::act::live::{Place, is_live, place};
 use crate::cni::{CniError, ContainerId, IfName};
-use crate::exec::cancel::boot_seconds;
 use crate::plan::record::Record;
 use crate::plan::sweep::{Facts, Fate};
 use crate::store::foreign::namespaces;
-use crate::store::sweep::{age, stale_temporaries};
+use crate::store::leases::booted;
+use crate::store::sweep::{stale_temporaries, written};
 use crate::store::{MOST_STATE, Owner, is_untidy, lock, queue, read};
 
 /// Where libcni keeps its cache, for every runtime.
@@ -25,7 +25,11 @@ pub(super) fn all(context: &Context) -> Result<Vec<Facts>, CniError> {
     let without: Vec<ContainerId> = locked.into_iter().filter(|id| !ids.contains(id)).collect();
     let mut facts = Vec::new();
     for id in ids {
-        facts.push(of(context, id)?);
+        match of(context, id) {
+            Ok(one) => facts.push(one),
+            // One that cannot be read keeps nobody from finishing the others.
+            Err(error) => tracing::warn!("left alone: {}", error.msg),
+        }
     }
     facts.extend(without.into_iter().map(|id| empty(id, true)));
     Ok(facts)
@@ -44,7 +48,8 @@ pub(super) fn of(context: &Context, id: ContainerId) -> Result<Facts, CniError> 
         })
         .collect();
     let paths: Vec<PathBuf> = found.damaged.into_iter().map(|(path, _)| path).collect();
-    let damaged = request(&records, &paths).map(|request| (request, fate(&id, &records, &paths)));
+    let damaged =
+        request(&records, &paths).map(|request| (request, fate(&context.config.run_dir, &id, &records, &paths)));
     Ok(Facts {
         records,
         damaged,
@@ -76,20 +81,26 @@ fn request(records: &[(Record, bool)], damaged: &[PathBuf]) -> Option<IfName> {
 
 /// What became of a sandbox with damaged records. What can be read tells; else libcni, which remembers every ADD that
 /// succeeded until its DEL; else what is left of the damaged bytes; else, that nothing older than the boot lives.
-fn fate(id: &ContainerId, records: &[(Record, bool)], damaged: &[PathBuf]) -> Fate {
-    if !records.is_empty() {
-        return if records.iter().any(|(_, live)| *live) { Fate::Live } else { Fate::Gone };
+fn fate(run_dir: &Path, id: &ContainerId, records: &[(Record, bool)], damaged: &[PathBuf]) -> Fate {
+    // One that others made says nothing of a namespace.
+    let mut telling = records.iter().filter(|(record, _)| record.netns.is_some()).peekable();
+    if telling.peek().is_some() {
+        return if telling.any(|(_, live)| *live) { Fate::Live } else { Fate::Gone };
     }
-    let cached = namespaces(LIBCNI_CACHE.as_ref(), id);
+    let gone = |paths: &[PathBuf]| paths.iter().all(|path| place(path) == Place::Gone);
+    match namespaces(LIBCNI_CACHE.as_ref(), id) {
+        Err(_) => return Fate::Unknown,
+        Ok(cached) if !cached.is_empty() => return if gone(&cached) { Fate::Gone } else { Fate::Live },
+        Ok(_) => {}
+    }
+    // Damaged bytes may name a living namespace; that there is none where they say proves nothing.
     let legible: Vec<PathBuf> = damaged.iter().filter_map(|path| legible(path)).collect();
-    for paths in [cached, legible] {
-        if !paths.is_empty() {
-            let gone = paths.iter().all(|path| place(path) == Place::Gone);
-            return if gone { Fate::Gone } else { Fate::Live };
-        }
+    if !gone(&legible) {
+        return Fate::Live;
     }
-    let older = |path: &PathBuf| age(path).is_some_and(|age| age.as_secs() > boot_seconds());
-    if damaged.iter().all(older) { Fate::Gone } else { Fate::Unknown }
+    let booted = booted(run_dir);
+    let older = |path: &PathBuf| Some(written(path)? + 1 < booted?);
+    if damaged.iter().all(|path| older(path) == Some(true)) { Fate::Gone } else { Fate::Unknown }
 }
 
 /// The path of the namespace in a damaged record, if that much of it can be read.

@@ -12,9 +12,9 @@ use serde::Serialize;
 
 use crate::act::Context;
 use crate::act::leases::of_earlier_epochs;
-use crate::cni::{CniError, ContainerId, IfName};
+use crate::cni::{CniError, Code, ContainerId, IfName};
 use crate::exec::cancel::boot_seconds;
-use crate::plan::sweep::{Due, Now, Rest, Sweep, next, plan};
+use crate::plan::sweep::{Due, Facts, Now, Rest, Sweep, next, plan};
 use crate::store::queue;
 use crate::store::sweep::{ended, leases_done, remove_all, sweeping};
 
@@ -31,6 +31,8 @@ pub struct Settings {
     pub queued: bool,
     /// Nothing is touched.
     pub dry_run: bool,
+    /// Also when nothing of this epoch seems to be alive.
+    pub force: bool,
 }
 
 /// One thing that was done, or with a dry run would be.
@@ -101,7 +103,13 @@ pub fn sweep(context: &Context, settings: Settings) -> Result<Option<Report>, Cn
     // A dry run makes no epoch either: without one everything is of another.
     let epoch = if settings.dry_run { context.known_epoch() } else { context.epoch()? };
     let now = Now { seconds: boot_seconds(), epoch: &epoch, everything: !settings.queued };
-    let planned = plan(all(context)?, now);
+    let facts = all(context)?;
+    if !settings.queued && !settings.dry_run && !settings.force && is_elsewhere(&facts, &epoch) {
+        let msg = "no attachment of this epoch is alive as seen from here: run it where the runtime runs, in its mount \
+                   namespace, or with --force if they are all gone";
+        return Err(CniError::new(Code::NETNS, msg));
+    }
+    let planned = plan(facts, now);
     if settings.dry_run {
         return Ok(Some(foretold(planned)));
     }
@@ -110,9 +118,16 @@ pub fn sweep(context: &Context, settings: Settings) -> Result<Option<Report>, Cn
         tracing::warn!(error = error.story(), "left behind");
     }
     let leases = released(context, &epoch, &mut report);
-    until_next(context, &seen, &report, leases.then_some(&epoch))?;
+    until_next(context, (now.seconds, &seen), &report, leases.then_some(&epoch))?;
     told(&report);
     Ok(Some(report))
+}
+
+/// True if there are attachments of this epoch, and not one of them is alive: a person may have come by a mount namespace in
+/// which no pod's is to be seen.
+fn is_elsewhere(facts: &[Facts], epoch: &str) -> bool {
+    let mut ours = facts.iter().flat_map(|facts| &facts.records).filter(|(record, _)| record.epoch == epoch).peekable();
+    ours.peek().is_some() && !ours.any(|(_, live)| *live)
 }
 
 /// What would be done.
@@ -155,7 +170,6 @@ fn released(context: &Context, epoch: &str, report: &mut Report) -> bool {
     }
     report.released = earlier.released;
     report.kept = earlier.unknown;
-    report.left += usize::from(!earlier.complete);
     earlier.complete
 }
 
@@ -163,7 +177,7 @@ fn released(context: &Context, epoch: &str, report: &mut Report) -> bool {
 /// we said, or is seen.
 fn until_next(
     context: &Context,
-    seen: &[(ContainerId, IfName)],
+    (began, seen): (u64, &[(ContainerId, IfName)]),
     report: &Report,
     leases: Option<&String>,
 ) -> Result<(), CniError> {
@@ -175,6 +189,7 @@ fn until_next(
         let rest = Rest {
             queue: &queue,
             seen,
+            began,
             left: report.left > 0,
             busy: !report.busy.is_empty(),
             interval: config.sweep_interval.0.as_secs(),
@@ -204,7 +219,10 @@ fn queued(context: &Context) -> Result<Vec<(ContainerId, IfName, Due)>, CniError
     let state_dir = &context.config.state_dir;
     let mut entries = Vec::new();
     for id in queue::sandboxes(state_dir)? {
-        entries.extend(queue::of(state_dir, &id)?.into_iter().map(|(ifname, due)| (id.clone(), ifname, due)));
+        match queue::of(state_dir, &id) {
+            Ok(found) => entries.extend(found.into_iter().map(|(ifname, due)| (id.clone(), ifname, due))),
+            Err(error) => tracing::warn!(error = error.story(), "left alone"),
+        }
     }
     Ok(entries)
 }

@@ -16,6 +16,9 @@ use crate::store::queue;
 
 use super::{Action, What, gather};
 
+/// After how many attempts, half an hour, a plugin that is nowhere is given up.
+const PATIENCE: u32 = 12;
+
 /// Does what is to be done to the sandbox now, which was `planned`; `None` when it is busy.
 pub(super) fn work(context: &Context, planned: &Work, now: Now<'_>) -> Option<Vec<Action>> {
     let id = &planned.id;
@@ -49,7 +52,7 @@ fn is_stuck(context: &Context, planned: &Work) -> bool {
 fn locked(context: &Context, id: &ContainerId, lock: Option<&SandboxLock>, now: Now<'_>) -> Vec<Action> {
     let marks = note(lock, false);
     let host = Host { marks: Some(&marks) };
-    let acting = Acting { context, host: &host, lock, epoch: now.epoch.to_owned() };
+    let acting = Acting { context, host: &host, lock, epoch: now.epoch.to_owned(), patience: PATIENCE };
     let mut done = Vec::new();
     // Once for what is damaged, once for the rest: what of it failed just now is in the queue and waits.
     let mut now = now;

@@ -20,7 +20,9 @@ pub fn gc(node: &Node, args: &[&str]) -> Command {
 /// What it printed, and its exit code.
 #[track_caller]
 fn said(node: &Node, args: &[&str]) -> (String, String, i32) {
-    let output = gc(node, args).output().unwrap();
+    // Most of these nodes have nothing that lives, which a person has to confirm.
+    let confirmed = if args.contains(&"--queued") { args.to_vec() } else { [args, &["--force"]].concat() };
+    let output = gc(node, &confirmed).output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     (text(output.stdout), text(output.stderr), output.status.code().unwrap())
 }
@@ -107,4 +109,17 @@ fn what_cannot_be_looked_at_is_told_by_the_exit_code() {
     node.master(&json!({ "sweepInterval": "soon" }));
     let (_, errors, exit) = said(&node, &[]);
     assert!(errors.contains("sweepInterval") && exit == 1, "{errors}");
+}
+
+#[test]
+fn what_seems_to_be_all_dead_is_left_alone_unless_somebody_says_so() {
+    let node = loud(&json!({}));
+    let dead = gone(&node);
+    let output = gc(&node, &[]).output().unwrap();
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(errors.contains("no attachment of this epoch is alive as seen from here"), "{errors}");
+    assert_ne!(output.status.code(), Some(0));
+    assert_eq!(node.calls_of("DEL").len(), 0);
+    assert_eq!(said(&node, &[]).2, 0);
+    nothing_left(&node, &dead);
 }

@@ -235,6 +235,12 @@ fn f6_what_can_never_heal_is_given_up_after_everything_was_tried() {
     swept(&node);
     let dels: Vec<String> = node.calls_of("DEL").iter().map(|call| call.brief()).collect();
     assert_eq!(dels, ["DEL eth0 main"]);
+    // A plugin may be on its way to its directory: not the first attempt gives up.
+    let path = entry_path(&node, &sandbox, "net1");
+    let mut often = entry(&path);
+    (often["attempts"], often["due"]) = (12.into(), 0.into());
+    std::fs::write(&path, often.to_string()).unwrap();
+    swept(&node);
     nothing_left(&node, &sandbox);
     assert!(node.log().contains("given up, because it can never heal"), "{}", node.log());
 }
@@ -376,7 +382,8 @@ fn a17_damaged_records_of_the_dead_are_put_aside_and_freed_and_those_of_the_livi
         node.master(&json!({ "logLevel": "debug" }));
         // Told by what is legible, by libcni's cache, and not at all; dead and alive.
         let damages: [(&str, bool, bool); 5] = [
-            ("legible", true, true),
+            // A damaged path that leads nowhere proves nothing: it may be the damage.
+            ("legible", true, false),
             ("legible", false, false),
             ("cached", true, true),
             ("cached", false, false),
