@@ -70,8 +70,9 @@ pub fn judge(acting: &Acting<'_>, record: &Record, failures: Vec<Failure>) -> Re
     let config = &acting.context.config;
     // Of a record without a namespace others made the attachment, and nobody knows how far they came.
     let failed = record.state == State::Begun && record.netns.is_some();
-    let given_up = acting.patience == 0 || queue::attempts(&config.state_dir, id, ifname) >= acting.patience;
-    let never = |failure: &Failure| (failure.can_never_heal() && given_up) || (failed && failure.refuses_the_version());
+    let patient = || acting.patience > 0 && queue::attempts(&config.state_dir, record) < acting.patience;
+    let never =
+        |failure: &Failure| (failure.can_never_heal() && !patient()) || (failed && failure.refuses_the_version());
     let (lost, healing): (Vec<_>, Vec<_>) = failures.into_iter().partition(never);
     for failure in lost {
         let error = failure.error(&record.attachment, Operation::Del);

@@ -19,9 +19,7 @@ const MOST: u64 = 64 << 10;
 /// [`StoreError`] when that cannot be written.
 pub fn push(state_dir: &Path, record: &Record, error: &str, epoch: &str, now: u64) -> Result<u64, StoreError> {
     let path = path_of(state_dir, &record.sandbox.container_id, &record.attachment.ifname);
-    let earlier = read(&path, Owner::Us, MOST).ok().flatten().unwrap_or_default();
-    let earlier = serde_json::from_slice::<Due>(&earlier).ok().filter(|due| due.is_of(record));
-    let attempts = earlier.map_or(0, |due| due.attempts).saturating_add(1);
+    let attempts = attempts(state_dir, record).saturating_add(1);
     let due = Due {
         version: 1,
         attempts,
@@ -48,11 +46,13 @@ pub fn done(state_dir: &Path, id: &ContainerId, ifname: &IfName) -> Result<(), S
     Ok(())
 }
 
-/// How often the DEL of the attachment was tried in vain.
+/// How often the DEL of the attachment on `record` was tried in vain.
 #[must_use]
-pub fn attempts(state_dir: &Path, id: &ContainerId, ifname: &IfName) -> u32 {
-    let entries = of(state_dir, id).unwrap_or_default();
-    entries.iter().find(|(name, _)| name == ifname).map_or(0, |(_, due)| due.attempts)
+pub fn attempts(state_dir: &Path, record: &Record) -> u32 {
+    let path = path_of(state_dir, &record.sandbox.container_id, &record.attachment.ifname);
+    let entry = read(&path, Owner::Us, MOST).ok().flatten().unwrap_or_default();
+    let due = serde_json::from_slice::<Due>(&entry).ok().filter(|due| due.is_of(record));
+    due.map_or(0, |due| due.attempts)
 }
 
 /// The sandboxes that have a directory here.
