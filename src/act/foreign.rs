@@ -9,14 +9,11 @@ use crate::plan::del::Foreign;
 use crate::plan::made::Made;
 use crate::plan::record::{Record, State};
 use crate::plan::{Pod, Sandbox};
-use crate::store::foreign::{Kept, libcni, multus};
+use crate::store::foreign::{Kept, LIBCNI_CACHE, libcni, multus};
 
 use super::Acting;
 use super::leases::release;
 use super::undo::{delete, finish, namespace};
-
-/// Where libcni keeps its cache, for every runtime.
-pub(super) const LIBCNI_CACHE: &str = "/var/lib/cni";
 
 /// What is lost of a sandbox's records.
 #[derive(Debug, Clone, Copy)]
@@ -82,13 +79,22 @@ fn delete_foreign(
     let mut errors = Vec::new();
     for (ordinal, foreign) in kept.attachments.iter().enumerate().rev() {
         let record = foreign_record(acting, id, netns, foreign, (ordinal, kept.attachments.len()));
-        // From here on it is one of acting: if its DEL fails, it can be tried again.
-        if let Err(error) = acting.context.records.put(&record) {
-            tracing::warn!(error = error.story(), "not recorded");
-        }
-        errors.extend(finish(acting, record, netns, deadline).err());
+        errors.extend(adopted(acting, record, netns, deadline).err());
     }
     errors
+}
+
+/// Deletes an attachment that others made as one of ours: on record from here on, so that its DEL can be tried again.
+pub(super) fn adopted(
+    acting: &Acting<'_>,
+    record: Record,
+    netns: Option<&Path>,
+    deadline: Instant,
+) -> Result<(), CniError> {
+    if let Err(error) = acting.context.records.put(&record) {
+        tracing::warn!(error = error.story(), "not recorded");
+    }
+    finish(acting, record, netns, deadline)
 }
 
 /// An attachment that others made, as a record.

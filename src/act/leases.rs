@@ -8,20 +8,18 @@ use std::time::Instant;
 use crate::cni::{AttachmentId, CniError, ContainerId, IfName, Object, Operation};
 use crate::exec::Host;
 use crate::gather::{Resolver, asked};
-use crate::netns::identity;
 use crate::plan::add::Network;
 use crate::plan::capability::arguments;
 use crate::plan::del::Foreign;
 use crate::plan::gc::recorded;
 use crate::plan::leases::{Evidence, Place, Verdict, places, verdict};
-use crate::store::foreign::cached;
+use crate::store::foreign::{LIBCNI_CACHE, cached};
 use crate::store::leases::{Leased, booted, leases};
 use crate::store::lock::{Attempt, try_sandbox};
 
-use super::foreign::{LIBCNI_CACHE, foreign_record};
+use super::foreign::{adopted, foreign_record};
 use super::sandbox::note;
-use super::undo::finish;
-use super::{Acting, Context};
+use super::{Acting, Context, live};
 
 /// The interface of a lease that does not name one, when no runtime's call does either.
 const USUAL: &str = "eth0";
@@ -122,12 +120,8 @@ fn delete(
         result: None,
     };
     let record = foreign_record(acting, id, netns, &foreign, (usize::from(!of_request), 1));
-    // From here on it is one of acting: if its DEL fails, it can be tried again.
-    if let Err(error) = acting.context.records.put(&record) {
-        tracing::warn!(error = error.story(), "not recorded");
-    }
     tracing::info!(network = network.display, %ifname, sandbox = %id.container_id, "an address without a record is released");
-    finish(acting, record, netns, deadline)
+    adopted(acting, record, netns, deadline)
 }
 
 /// What the pod asks of `network` for `ifname`, as far as the runtime says it again: some plugins (portmap) delete nothing
@@ -252,5 +246,5 @@ fn is_on_record(context: &Context, id: &ContainerId) -> bool {
 fn living(context: &Context) -> BTreeSet<String> {
     let caches = [LIBCNI_CACHE.as_ref(), context.config.cni_dir.as_path()];
     let entries = caches.into_iter().flat_map(cached);
-    entries.filter(|entry| identity(&entry.netns).is_ok()).map(|entry| entry.container_id).collect()
+    entries.filter(|entry| live::place(&entry.netns) != live::Place::Gone).map(|entry| entry.container_id).collect()
 }

@@ -8,6 +8,9 @@ use crate::plan::foreign::{Cached, from_cache, from_multus, namespaces_of};
 
 use super::{MOST_STATE, Owner, StoreError, list, read, remove};
 
+/// Where libcni keeps its cache, for every runtime.
+pub const LIBCNI_CACHE: &str = "/var/lib/cni";
+
 /// Attachments of one sandbox that others made, in the order of ADD, and the files that say so.
 #[derive(Debug, Default)]
 pub struct Kept {

@@ -8,13 +8,10 @@ use crate::act::live::{Place, is_live, place};
 use crate::cni::{CniError, ContainerId, IfName};
 use crate::plan::record::Record;
 use crate::plan::sweep::{Facts, Fate};
-use crate::store::foreign::namespaces;
+use crate::store::foreign::{LIBCNI_CACHE, namespaces};
 use crate::store::leases::booted;
 use crate::store::sweep::{stale_temporaries, written};
 use crate::store::{MOST_STATE, Owner, is_untidy, lock, queue, read};
-
-/// Where libcni keeps its cache, for every runtime.
-const LIBCNI_CACHE: &str = "/var/lib/cni";
 
 /// What is known of every sandbox of this node that left anything here.
 pub(super) fn all(context: &Context) -> Result<Vec<Facts>, CniError> {
