@@ -30,9 +30,10 @@ pub fn announce(netns: &Netns, records: &[Record]) {
 /// The result of an attachment with addresses that are ours to announce.
 fn ours(record: &Record) -> Option<CniResult> {
     let families = &record.attachment.announce;
-    let text = record.result.as_ref().filter(|_| !families.is_empty())?;
-    let (result, _) = CniResult::parse(text.get().as_bytes(), record.attachment.cni_version).ok()?;
-    any(families, &result).then_some(result)
+    if families.is_empty() {
+        return None;
+    }
+    record.view().ok().filter(|result| any(families, result))
 }
 
 fn warn(error: &NetnsError, network: &str) {

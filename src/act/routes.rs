@@ -1,7 +1,7 @@
 //! The pod's default routes, moved after the last attachment to the one that asked for them: gather → plan → act, and then
 //! the kernel is asked whether it is so (B16).
 
-use crate::cni::{CniError, CniResult, Code};
+use crate::cni::{CniError, Code};
 use crate::netns::{self, Netns, NetnsError};
 use crate::plan::left::{Whose, left};
 use crate::plan::record::Record;
@@ -50,15 +50,11 @@ pub fn route(acting: &Acting<'_>, netns: &Netns, records: &mut [Record]) -> Resu
 fn wanted(acting: &Acting<'_>, records: &[Record], chosen: usize, view: &View) -> Result<Moved, String> {
     let config = &acting.context.config;
     let asking = &records[chosen];
-    let result = asking.result.as_ref().map(|text| {
-        let parsed = CniResult::parse(text.get().as_bytes(), asking.attachment.cni_version);
-        parsed.map(|(result, _)| result).map_err(|error| error.msg)
-    });
     plan(
         &Wish {
             ifname: asking.attachment.ifname.as_str(),
             gateways: asking.attachment.default_route.as_deref().unwrap_or_default(),
-            result: &result.transpose()?.unwrap_or_default(),
+            result: &asking.view().map_err(|error| error.msg)?,
             primary: asking.request.as_str(),
             policy: config.default_route_policy,
             primary_routes: &config.primary_routes,

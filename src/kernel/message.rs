@@ -161,14 +161,18 @@ impl Message {
         other
     }
 
-    /// Adds an attribute: length, type, value, and padding to four bytes.
     fn push(&mut self, kind: u16, value: &[u8]) {
-        let length = u16::try_from(value.len() + 4).unwrap_or(u16::MAX);
-        self.0.extend(length.to_ne_bytes());
-        self.0.extend(kind.to_ne_bytes());
-        self.0.extend(value);
-        self.0.resize(self.0.len().next_multiple_of(4), 0);
+        push(&mut self.0, kind, value);
     }
+}
+
+/// Adds an attribute to the body of a message: length, type, value, and padding to four bytes.
+pub fn push(body: &mut Vec<u8>, kind: u16, value: &[u8]) {
+    let length = u16::try_from(value.len() + 4).unwrap_or(u16::MAX);
+    body.extend(length.to_ne_bytes());
+    body.extend(kind.to_ne_bytes());
+    body.extend(value);
+    body.resize(body.len().next_multiple_of(4), 0);
 }
 
 /// The attributes after the header, as (type, value); ends where they make no sense.

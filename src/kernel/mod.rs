@@ -13,7 +13,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 pub use announcement::Announcement;
-pub use message::Message;
+pub use message::{Message, push};
 pub use seen::{Interfaces, Seen};
 
 /// What tells one namespace from all others that exist at the same time: device and inode number of its file. The

@@ -18,7 +18,7 @@ use nix::sys::socket::{
 use nix::sys::stat::Mode;
 use nix::unistd::write;
 
-use crate::kernel::{Announcement, Link};
+use crate::kernel::{Announcement, Link, push};
 
 use super::dump::Request;
 use super::{Netns, NetnsError};
@@ -67,7 +67,7 @@ impl Netns {
         body[0] = AF_INET;
         body[4..8].copy_from_slice(&link.index.to_ne_bytes());
         body[10] = NTF_USE;
-        attribute(&mut body, NDA_DST, &address.octets());
+        push(&mut body, NDA_DST, &address.octets());
         self.tell(RTM_NEWNEIGH, NLM_F_CREATE, &body, "announce IPv4 addresses")
     }
 
@@ -90,7 +90,7 @@ impl Netns {
         set.map_err(|source| self.not_announced(WHAT, source))?;
         let mut body = [0; LINK_HEADER_LEN].to_vec();
         body[4..8].copy_from_slice(&index.to_ne_bytes());
-        attribute(&mut body, IFLA_ADDRESS, &mac);
+        push(&mut body, IFLA_ADDRESS, &mac);
         self.tell(RTM_SETLINK, 0, &body, WHAT)
     }
 
@@ -152,13 +152,4 @@ fn octets(link: &Link) -> Option<[u8; 6]> {
     let octets: Option<Vec<u8>> =
         link.mac.as_ref()?.split(':').map(|octet| u8::from_str_radix(octet, 16).ok()).collect();
     octets?.try_into().ok()
-}
-
-/// Appends an attribute: its length, its type, its value, up to a multiple of four bytes.
-fn attribute(body: &mut Vec<u8>, kind: u16, value: &[u8]) {
-    let length = u16::try_from(value.len() + 4).unwrap_or(u16::MAX);
-    body.extend_from_slice(&length.to_ne_bytes());
-    body.extend_from_slice(&kind.to_ne_bytes());
-    body.extend_from_slice(value);
-    body.resize(body.len().next_multiple_of(4), 0);
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::value::RawValue;
 
-use crate::cni::{CniError, CniResult, CniVersion, Operation, PluginType};
+use crate::cni::{CniError, CniResult, CniVersion, Operation, PluginType, SearchPath};
 
 use super::{Attachment, Sandbox};
 
@@ -60,6 +60,20 @@ pub fn process(
         stdin: config.to_text(),
         deadline: Duration::from_secs(seconds),
     })
+}
+
+/// The environment of a call that is about no attachment: GC, STATUS.
+#[must_use]
+pub fn env_of_node(operation: Operation, path: &SearchPath) -> Vec<(&'static str, Option<String>)> {
+    vec![
+        ("CNI_COMMAND", Some(operation.as_str().to_owned())),
+        ("CNI_PATH", Some(path.to_text())),
+        ("CNI_CONTAINERID", None),
+        ("CNI_NETNS", None),
+        ("CNI_IFNAME", None),
+        ("CNI_ARGS", None),
+        (CALLER_VARIABLE, Some(operation.as_str().to_lowercase())),
+    ]
 }
 
 /// What a plugin printed on ADD, as it is handed on and kept: its own bytes when they are of the configuration's version,

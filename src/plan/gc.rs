@@ -8,11 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::cni::raw::value_of;
-use crate::cni::{ContainerId, NetworkConfigList, NetworkName, PluginConfig, PluginType, SearchPath};
+use crate::cni::{ContainerId, NetworkConfigList, NetworkName, Operation, PluginConfig, PluginType, SearchPath};
 use crate::config::master::{VALID_ATTACHMENTS, ValidAttachment};
 
 use super::add::{Binaries, Network};
-use super::chain::{CALLER_VARIABLE, Process};
+use super::chain::{Process, env_of_node};
 use super::outcome::MissingBinary;
 use super::record::{Record, State};
 
@@ -193,7 +193,7 @@ pub fn forward(networks: &[Network], valid: &Valid, binaries: &Binaries, path: &
                     process: Process {
                         plugin: plugin.plugin.clone(),
                         binary: binary.clone(),
-                        env: env(path),
+                        env: env_of_node(Operation::Gc, path),
                         stdin: config.to_text(),
                         deadline: Duration::from_secs(network.deadline.del),
                     },
@@ -206,18 +206,6 @@ pub fn forward(networks: &[Network], valid: &Valid, binaries: &Binaries, path: &
         }
     }
     forward
-}
-
-fn env(path: &SearchPath) -> Vec<(&'static str, Option<String>)> {
-    vec![
-        ("CNI_COMMAND", Some("GC".to_owned())),
-        ("CNI_PATH", Some(path.to_text())),
-        ("CNI_CONTAINERID", None),
-        ("CNI_NETNS", None),
-        ("CNI_IFNAME", None),
-        ("CNI_ARGS", None),
-        (CALLER_VARIABLE, Some("gc".to_owned())),
-    ]
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::cni::IfName;
+use crate::cni::{CniError, CniResult, IfName};
 use crate::kernel::NetnsId;
 
 use super::routes::Routed;
@@ -175,6 +175,15 @@ impl Record {
             routed: self.routed.clone(),
         };
         Ok(format!("{}{}\n", char::from(SEPARATOR), seal(&ending)?))
+    }
+
+    /// What the last plugin of the chain printed, to look into; of an attachment without a result, an empty one.
+    ///
+    /// # Errors
+    /// Code 702 when that is no result.
+    pub fn view(&self) -> Result<CniResult, CniError> {
+        let Some(text) = &self.result else { return Ok(CniResult::default()) };
+        CniResult::parse(text.get().as_bytes(), self.attachment.cni_version).map(|(result, _)| result)
     }
 
     /// The result as it stands: as we left it, else as the delegate gave it.

@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use crate::cni::{CniError, Code, NetworkConfigList, PluginType, SearchPath};
+use crate::cni::{CniError, Code, NetworkConfigList, Operation, PluginType, SearchPath};
 
 use super::add::{Binaries, Network};
-use super::chain::CALLER_VARIABLE;
+use super::chain::env_of_node;
 
 /// A plugin that is asked for its STATUS.
 #[derive(Debug, Clone)]
@@ -45,7 +45,7 @@ pub fn questions(networks: &[Network], binaries: &Binaries, path: &SearchPath) -
                     plugin: plugin.plugin.clone(),
                     binary,
                     stdin: stdin(&network.list, index),
-                    env: env(path),
+                    env: env_of_node(Operation::Status, path),
                 });
             }
         }
@@ -70,16 +70,4 @@ pub fn verdict(answers: Vec<(Question, Result<(), CniError>)>) -> Result<(), Cni
 
 fn stdin(list: &NetworkConfigList, index: usize) -> String {
     list.execution_config(index).unwrap_or_default().to_text()
-}
-
-fn env(path: &SearchPath) -> Vec<(&'static str, Option<String>)> {
-    vec![
-        ("CNI_COMMAND", Some("STATUS".to_owned())),
-        ("CNI_PATH", Some(path.to_text())),
-        ("CNI_CONTAINERID", None),
-        ("CNI_NETNS", None),
-        ("CNI_IFNAME", None),
-        ("CNI_ARGS", None),
-        (CALLER_VARIABLE, Some("status".to_owned())),
-    ]
 }

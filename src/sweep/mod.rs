@@ -118,7 +118,7 @@ pub fn sweep(context: &Context, settings: Settings) -> Result<Option<Report>, Cn
         tracing::warn!(error = error.story(), "left behind");
     }
     let leases = released(context, &epoch, &mut report);
-    until_next(context, (now.seconds, &seen), &report, leases.then_some(&epoch))?;
+    until_next(context, (now.seconds, &seen), &report, leases.then_some(epoch.as_str()))?;
     told(&report);
     Ok(Some(report))
 }
@@ -179,10 +179,9 @@ fn until_next(
     context: &Context,
     (began, seen): (u64, &[(ContainerId, IfName)]),
     report: &Report,
-    leases: Option<&String>,
+    leases: Option<&str>,
 ) -> Result<(), CniError> {
     let config = &context.config;
-    let leases = leases.map(String::as_str);
     let mut said = None;
     for _ in 0..2 {
         let queue = queued(context)?;
