@@ -3,13 +3,11 @@
 
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::OnceLock;
 
 use nix::mount::{MsFlags, mount};
 use serde_json::{Value, json};
 
-use crate::harness::{Call, Node, plugin_under_test, unique};
+use crate::harness::{Call, Node, plugin_under_test, reference_plugins, unique};
 use crate::kernel::{Node as Kernel, ip};
 use crate::place::Place;
 
@@ -38,22 +36,10 @@ impl Plugins {
 
     fn dir(self) -> &'static Path {
         match self {
-            Self::Reference => reference(),
+            Self::Reference => reference_plugins(),
             Self::Debian => Path::new("/usr/lib/cni"),
         }
     }
-}
-
-/// Where the reference plugins are; built now if no run has built them yet.
-fn reference() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let tool = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tools/build");
-        let output = Command::new(&tool).arg("plugins").stdin(Stdio::null()).output();
-        let output = output.unwrap_or_else(|error| panic!("{}: {error}", tool.display()));
-        assert!(output.status.success(), "tests/tools/build plugins: {}", String::from_utf8_lossy(&output.stderr));
-        PathBuf::from(String::from_utf8_lossy(&output.stdout).trim())
-    })
 }
 
 /// The plugin as it is released if it was built, else as cargo built it for these tests.

@@ -16,10 +16,12 @@ mod call;
 mod log;
 mod netns;
 mod node;
+mod parts;
 mod scripted;
 
 pub use call::{Call, Output, Running};
 pub use log::{Recorded, fields};
 pub use netns::Netns;
 pub use node::{Node, Sandbox, boot_seconds, files_below, unique};
+pub use parts::reference_plugins;
 pub use scripted::{install, plugin_under_test, scripted_plugin};

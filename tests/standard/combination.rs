@@ -1,9 +1,8 @@
 //! The axes of the table: how a network is written, how the pod asks for it, which version of CNI, whose plugins.
 
+use crate::harness::reference_plugins;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::OnceLock;
 
 /// How a network's configuration is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,22 +104,11 @@ fn diagonal() -> Vec<Combination> {
 /// The folder with the plugins.
 pub fn plugins(parts: Parts) -> PathBuf {
     match parts {
-        Parts::Reference => reference().to_owned(),
+        Parts::Reference => reference_plugins().to_owned(),
         Parts::Debian => {
             let dirs = ["/usr/lib/cni", "/opt/cni/bin"].map(Path::new);
             let found = dirs.iter().find(|dir| dir.join("bridge").exists());
             found.unwrap_or_else(|| panic!("no plugins in {dirs:?}: install containernetworking-plugins")).into()
         }
     }
-}
-
-fn reference() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let tool = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tools/build");
-        let output = Command::new(&tool).arg("plugins").stdin(Stdio::null()).output();
-        let output = output.unwrap_or_else(|error| panic!("{}: {error}", tool.display()));
-        assert!(output.status.success(), "tests/tools/build plugins: {}", String::from_utf8_lossy(&output.stderr));
-        PathBuf::from(String::from_utf8_lossy(&output.stdout).trim())
-    })
 }
