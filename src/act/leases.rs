@@ -19,7 +19,7 @@ use crate::store::lock::{Attempt, try_sandbox};
 
 use super::foreign::{adopted, foreign_record};
 use super::sandbox::note;
-use super::{Acting, Context, live};
+use super::{Acting, Context, live, unwritten};
 
 /// The interface of a lease that does not name one, when no runtime's call does either.
 const USUAL: &str = "eth0";
@@ -38,6 +38,7 @@ pub fn release(
     for place in places(&networks) {
         release_in(acting, &place, (id, netns), deadline, &mut released);
     }
+    unwritten::release(&networks);
     let Released { addresses, errors, .. } = &released;
     if damaged || *addresses > 0 || !errors.is_empty() {
         tracing::warn!(damaged, addresses, failed = errors.len(), "addresses released without a record");
@@ -164,6 +165,7 @@ pub struct Earlier {
 #[must_use]
 pub fn of_earlier_epochs(context: &Context, epoch: &str, deadline: Instant) -> Earlier {
     let networks = known(context, true);
+    unwritten::release(&networks);
     let places = places(&networks);
     let mut sandboxes: BTreeMap<ContainerId, Vec<(&Place<'_>, Leased)>> = BTreeMap::new();
     for place in &places {

@@ -14,6 +14,7 @@ pub mod live;
 pub mod routes;
 pub mod sandbox;
 pub mod undo;
+mod unwritten;
 mod verify;
 
 use crate::exec::Host;

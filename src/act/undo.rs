@@ -8,13 +8,14 @@ use crate::exec::cancel::boot_seconds;
 use crate::exec::{chain, find};
 use crate::netns::{identity, own};
 use crate::plan::chain::Process;
+use crate::plan::gc::recorded;
 use crate::plan::outcome::{Failure, together};
 use crate::plan::record::{Record, State};
 use crate::store::sweep::bring_forward;
 use crate::store::{queue, remove};
 
 use super::routes::restore;
-use super::{Acting, Context};
+use super::{Acting, Context, unwritten};
 
 /// What an undo may take beyond the ADD's own time.
 const UNDO: Duration = Duration::from_secs(30);
@@ -52,14 +53,19 @@ fn undo_all(acting: &Acting<'_>, records: Vec<Record>) -> Vec<CniError> {
     left
 }
 
-/// Takes back what the record's attachment had changed of the pod's routes, then runs DEL of every plugin, in reverse.
+/// Takes back what the record's attachment had changed of the pod's routes, then runs DEL of every plugin, in reverse. Of an ADD
+/// that did not end well what its plugins reserved for nobody goes too.
 pub fn delete(acting: &Acting<'_>, record: &Record, deadline: Instant) -> Vec<Failure> {
     let bound = |process: Process| {
         let deadline = process.deadline.min(Context::left(deadline));
         Process { deadline, ..process }
     };
     restore(record);
-    chain::del(acting.host, &record.sandbox, &record.attachment, record.result.as_deref(), &bound)
+    let failures = chain::del(acting.host, &record.sandbox, &record.attachment, record.result.as_deref(), &bound);
+    if record.state == State::Begun {
+        unwritten::release(&[recorded(record)]);
+    }
+    failures
 }
 
 /// What the failures of a DEL mean: nothing when none of them can ever heal (F6), and then nothing is left to tell of the

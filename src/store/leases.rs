@@ -1,5 +1,5 @@
-//! What host-local has on disk, read only: the leases of a directory, each with the time it was written; and since when the
-//! kernel runs, to tell those of an earlier one.
+//! What host-local has on disk: the leases of a directory, each with the time it was written; and since when the kernel runs, to
+//! tell those of an earlier one. All of it is only read, but for leases that are nobody's.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,8 @@ use rustix::fs::{AtFlags, CWD, StatxFlags, statfs, statx};
 
 use crate::plan::leases::Lease;
 
-use super::{Owner, exists, list, read};
+use super::lock::try_file;
+use super::{Owner, StoreError, exists, list, read, remove};
 
 /// Bytes of a lease at most: a container ID and an interface name.
 const MOST: u64 = 4 << 10;
@@ -55,6 +56,30 @@ pub fn leases(dir: &Path) -> Vec<Leased> {
         Some(Leased { path, lease, written })
     };
     names.into_iter().take(MOST_LEASES).filter_map(leased).collect()
+}
+
+/// Removes the leases in `dir` that say nothing of their owner, and gives how many; `None` while host-local is at work there.
+///
+/// host-local leaves one when it is killed between making the file and writing to it, and no DEL can ever release it. It does both
+/// while it holds `<dir>/lock`: who holds that lock sees only those whose writer is dead.
+///
+/// # Errors
+/// [`StoreError`] when the directory cannot be read, the lock not be used or a file not be removed.
+pub fn release_unwritten(dir: &Path) -> Result<Option<usize>, StoreError> {
+    if unwritten(dir)?.is_empty() {
+        return Ok(Some(0));
+    }
+    let Some(_lock) = try_file(&dir.join("lock"))? else { return Ok(None) };
+    let dead = unwritten(dir)?;
+    dead.iter().try_for_each(|path| remove(path))?;
+    Ok(Some(dead.len()))
+}
+
+fn unwritten(dir: &Path) -> Result<Vec<PathBuf>, StoreError> {
+    let is_address = |name: &String| name.parse::<std::net::IpAddr>().is_ok();
+    let paths = list(dir)?.into_iter().filter(is_address).map(|name| dir.join(name));
+    let is_empty = |path: &PathBuf| std::fs::symlink_metadata(path).is_ok_and(|seen| seen.is_file() && seen.len() == 0);
+    Ok(paths.filter(is_empty).collect())
 }
 
 /// The earliest time that the clock can have shown since the kernel started, in seconds since 1970.
@@ -117,6 +142,32 @@ mod tests {
         std::fs::remove_file(dir.path().join("10.0.0.2")).unwrap();
         assert_eq!(found.iter().map(Leased::stands).collect::<Vec<_>>(), [false, true]);
         assert!(leases(&dir.path().join("none")).is_empty());
+    }
+
+    #[test]
+    fn f2_a_lease_without_a_word_goes_only_when_nobody_writes_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        for (name, text) in [("10.0.0.2", "c1\r\neth0"), ("10.0.0.3", ""), ("fd00::3", ""), ("last_reserved_ip.0", "")]
+        {
+            std::fs::write(at(name), text).unwrap();
+        }
+        std::fs::create_dir(at("10.0.0.4")).unwrap();
+        std::os::unix::fs::symlink(at("last_reserved_ip.0"), at("10.0.0.5")).unwrap();
+        let at_work = try_file(&at("lock")).unwrap();
+        assert!(at_work.is_some());
+        assert_eq!(release_unwritten(dir.path()).unwrap(), None);
+        assert!(at("10.0.0.3").exists());
+        drop(at_work);
+        assert_eq!(release_unwritten(dir.path()).unwrap(), Some(2));
+        let mut left = list(dir.path()).unwrap();
+        left.sort();
+        assert_eq!(left, ["10.0.0.2", "10.0.0.4", "10.0.0.5", "last_reserved_ip.0", "lock"]);
+        // Where there is nothing of the kind, no lock is made.
+        let clean = tempfile::tempdir().unwrap();
+        assert_eq!(release_unwritten(clean.path()).unwrap(), Some(0));
+        assert!(list(clean.path()).unwrap().is_empty());
+        assert_eq!(release_unwritten(&at("none")).unwrap(), Some(0));
     }
 
     #[test]

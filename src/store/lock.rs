@@ -167,15 +167,26 @@ pub enum Adding {
 /// [`StoreError`] when the file cannot be made or locked.
 pub fn adding(run_dir: &Path, who: Adding) -> Result<Option<File>, StoreError> {
     let path = run_dir.join("adding");
-    let file = open(&path)?;
-    let locked = match who {
-        Adding::One => fs2::FileExt::try_lock_shared(&file),
-        Adding::None => file.try_lock_exclusive(),
-    };
-    match locked {
+    match who {
+        Adding::One => try_by(&path, fs2::FileExt::try_lock_shared),
+        Adding::None => try_file(&path),
+    }
+}
+
+/// Tries to lock the file at `path`, which is made if it is missing, without waiting; `None` when somebody else holds it.
+///
+/// # Errors
+/// [`StoreError`] when the file cannot be made or locked.
+pub fn try_file(path: &Path) -> Result<Option<File>, StoreError> {
+    try_by(path, fs2::FileExt::try_lock_exclusive)
+}
+
+fn try_by(path: &Path, lock: fn(&File) -> io::Result<()>) -> Result<Option<File>, StoreError> {
+    let file = open(path)?;
+    match lock(&file) {
         Ok(()) => Ok(Some(file)),
         Err(error) if error.raw_os_error() == fs2::lock_contended_error().raw_os_error() => Ok(None),
-        Err(error) => Err(StoreError::io("lock", &path)(error)),
+        Err(error) => Err(StoreError::io("lock", path)(error)),
     }
 }
 

@@ -55,10 +55,6 @@ pub const LOST_AND_FORGOTTEN: bool = false;
 /// Whether DEL of a lost record's network is tried again when it failed for a reason that passes: a plugin that was killed.
 pub const LOST_AND_TRIED_AGAIN: bool = false;
 
-/// Whether an empty lease is released, whose owner nobody can know: host-local leaves one when it is killed between making the
-/// file and writing to it. Until then they are counted, and no fault.
-pub const EMPTY_LEASES: bool = false;
-
 /// How much is done.
 #[derive(Debug, Clone, Copy)]
 struct Amount {
@@ -136,7 +132,6 @@ fn random_kills(amount: Amount) -> Result<(), Failed> {
     }
     let (longest, of) = &tally.longest;
     println!("  longest time from a kill to a clean node: {longest:.0?}, leaks: {}; {of}", tally.leaks.len());
-    println!("  empty leases that killed host-locals left: {}", oracle::ownerless());
     if tally.leaks.is_empty() { Ok(()) } else { Err(tally.leaks.join("\n\n").into()) }
 }
 
@@ -177,7 +172,6 @@ fn schedules(amount: Amount) -> Result<(), Failed> {
         began.elapsed()
     );
     println!("  longest time from the last DEL to a clean node: {swept:.0?}");
-    println!("  empty leases that killed host-locals left, here and before: {}", oracle::ownerless());
     let wrong = all.iter().filter(|(_, played)| !played.wrong.is_empty());
     let wrong: Vec<String> =
         wrong.map(|(seed, played)| format!("--seed {seed}:\n{}\n{}", played.story, played.wrong.join("\n"))).collect();

@@ -2,12 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use crate::EMPTY_LEASES;
 use crate::harness::files_below;
 use crate::world::{NETWORKS, Pod, World, links};
 
@@ -16,14 +14,6 @@ const LEASES: &str = "/var/lib/cni/networks";
 
 /// How long the kernel may take to end a namespace, or a process that was killed.
 const SETTLES: Duration = Duration::from_secs(10);
-
-/// Empty leases that were seen: node, network, address.
-static OWNERLESS: Mutex<BTreeSet<(PathBuf, String, Ipv4Addr)>> = Mutex::new(BTreeSet::new());
-
-/// How many leases say nothing of their owner: a host-local was killed after it made the file and before it wrote to it.
-pub fn ownerless() -> usize {
-    OWNERLESS.lock().unwrap().len()
-}
 
 /// A lease of host-local: network, address, container ID, interface.
 pub type Lease = (String, Ipv4Addr, String, String);
@@ -113,13 +103,7 @@ pub fn wrong_now(world: &World<'_>, up: &[&Pod], excused: &Excused) -> Vec<Strin
             live.insert((network, address, pod.id.clone(), ifname));
         }
     }
-    let (reserved, ownerless): (BTreeSet<Lease>, BTreeSet<Lease>) =
-        leases().into_iter().partition(|(_, _, id, _)| EMPTY_LEASES || !id.is_empty());
-    let root = world.node.root().to_owned();
-    OWNERLESS
-        .lock()
-        .unwrap()
-        .extend(ownerless.into_iter().map(|(network, address, ..)| (root.clone(), network, address)));
+    let reserved: BTreeSet<Lease> = leases().into_iter().collect();
     wrong.extend(reserved.difference(&live).map(|lease| format!("leaked lease {lease:?}")));
     wrong.extend(live.difference(&reserved).map(|lease| format!("address without a lease {lease:?}")));
     let veths: Vec<String> = links().into_iter().filter(|name| name.starts_with("veth")).collect();

@@ -195,6 +195,35 @@ fn f4_a_release_that_fails_is_in_the_queue_and_tried_again() {
 }
 
 #[test]
+fn f2_f3_a_lease_that_a_killed_plugin_had_not_written_is_released() {
+    isolated(|_| {
+        let node = node();
+        let real = std::fs::canonicalize(node.plugins().join("host-local")).unwrap();
+        // The real one, killed before it writes into the file that it has made for net-a.
+        std::fs::remove_file(node.plugins().join("host-local")).unwrap();
+        let real = real.display();
+        let text = format!(
+            "#!/bin/sh\n[ $CNI_COMMAND-$CNI_IFNAME = ADD-net1 ] || exec {real}\n\
+             exec strace -f -o /dev/null -P {NETWORKS}/net-a/10.77.2.2 -e inject=write:signal=KILL {real}\n"
+        );
+        install_script(&node.plugins().join("host-local"), &text);
+        let sandbox = Sandbox::new();
+        let output = node.call("ADD", &sandbox).networks("net-a").run();
+        assert_ne!(output.exit, Some(0), "{output:?}");
+        assert_eq!((leases(), host_veths().len()), (Vec::<String>::new(), 0), "{}", node.log());
+        assert!(node.log().contains("had reserved for nobody"), "it was there, and said so: {}", node.log());
+        succeeded(&node.call("DEL", &sandbox).run());
+        nothing_left(&node, &sandbox);
+    });
+}
+
+fn install_script(path: &Path, text: &str) {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::write(path, text).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[test]
 fn a17_an_add_after_a_damaged_record_finds_its_address_free() {
     isolated(|_| {
         let node = node();
