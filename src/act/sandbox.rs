@@ -4,8 +4,9 @@ use std::fs::File;
 use std::time::{Duration, Instant};
 
 use crate::cni::{CniError, Code, ContainerId, Operation};
-use crate::exec::cancel::{alive, end_group, end_process, group_lives, holders, now_ticks, since};
+use crate::exec::cancel::{alive, end_group, end_process, group_lives, holders, now_ticks, since, was_given};
 use crate::exec::process::Mark;
+use crate::plan::chain::CALLER_VARIABLE;
 use crate::plan::record::ProcessMark;
 use crate::store::lock::{self, Adding, Attempt, LockHolder, SandboxLock, holder, try_sandbox};
 
@@ -89,7 +90,7 @@ pub fn wrest(context: &Context, id: &ContainerId, deadline: Instant) -> Result<O
                 if first && let Some((call, operation)) = call {
                     tracing::warn!(%operation, pid = call.pid, "an earlier call of this sandbox is ended");
                 }
-                end(&holder, dev, ino);
+                end(&holder, id, (dev, ino));
                 if now().saturating_duration_since(since) >= STRAY {
                     tracing::warn!(holders = named(dev, ino), "DEL goes on without the sandbox's lock");
                     return Ok(None);
@@ -100,14 +101,49 @@ pub fn wrest(context: &Context, id: &ContainerId, deadline: Instant) -> Result<O
     }
 }
 
-/// True if what holds the sandbox's lock was left by a call that is dead, and whatever that started has had longer than
-/// `patience`: nobody is left to end it at its deadline.
-#[must_use]
-pub fn is_abandoned(context: &Context, id: &ContainerId, patience: Duration) -> bool {
-    let Ok(LockHolder { call: Some((call, _)), runs, starting }) = holder(&context.config.run_dir, id) else {
-        return false;
-    };
-    let last = runs.iter().map(|run| run.seen).chain(starting).fold(call.seen, u64::max);
+/// Whether the sweep may work on a sandbox.
+#[derive(Debug)]
+pub enum Reclaimed {
+    /// It may: its lock is held, or `None` when only a process that left all groups still holds it.
+    Yes(Option<SandboxLock>),
+    /// A call is at work on it, or what a dead one left has not had its time.
+    Busy,
+}
+
+/// The sandbox's lock for the sweep. What a call that is dead left behind, and has had longer than `patience`, is ended, for
+/// nobody is left to end it at its deadline; a call that lives is neither ended nor waited for, however late it came.
+///
+/// # Errors
+/// Code 5 when the lock's file cannot be used.
+pub fn reclaim(context: &Context, id: &ContainerId, patience: Duration) -> Result<Reclaimed, CniError> {
+    let run_dir = &context.config.run_dir;
+    let began = now();
+    loop {
+        let (dev, ino) = match try_sandbox(run_dir, id, context.call, Operation::Gc)? {
+            Attempt::Held(lock) => return Ok(Reclaimed::Yes(Some(lock))),
+            Attempt::Busy(dev, ino) => (dev, ino),
+        };
+        let left = holder(run_dir, id)?;
+        if !is_abandoned(&left, patience) {
+            return Ok(Reclaimed::Busy);
+        }
+        let nameless = nameless(&left, id, (dev, ino));
+        // A call that came in between has written itself before it started anything.
+        if holder(run_dir, id)? == left {
+            left.runs.iter().copied().chain(nameless).for_each(end_group);
+            if now().saturating_duration_since(began) >= STRAY {
+                tracing::warn!(holders = named(dev, ino), "the sweep goes on without the sandbox's lock");
+                return Ok(Reclaimed::Yes(None));
+            }
+        }
+        pause();
+    }
+}
+
+/// True if the call that wrote itself into the lock is dead, and whatever it started has had longer than `patience`.
+fn is_abandoned(LockHolder { call, runs, starting }: &LockHolder, patience: Duration) -> bool {
+    let Some((call, _)) = *call else { return false };
+    let last = runs.iter().map(|run| run.seen).chain(*starting).fold(call.seen, u64::max);
     !alive(call) && since(last) > patience
 }
 
@@ -125,24 +161,23 @@ pub fn adding(context: &Context, who: Adding, deadline: Instant) -> Result<Optio
     }
 }
 
-/// Ends the call that `holder` describes, then what it started.
-fn end(holder: &LockHolder, dev: u64, ino: u64) {
+/// Ends the call that `holder` describes, then what it started. `file` is the lock's device and inode.
+fn end(holder: &LockHolder, id: &ContainerId, file: (u64, u64)) {
     if let Some((call, _)) = holder.call {
         end_process(call);
     }
-    for run in &holder.runs {
-        end_group(*run);
-    }
-    // A plugin that was announced and whose process is not known: it holds the lock, and started no earlier than that.
-    // It leads a group of its own.
-    if let Some(start) = holder.starting {
-        let call = holder.call.map(|(call, _)| call.pid);
-        for process in holders(dev, ino) {
-            if process.start + 1 >= start && process.group == process.pid && Some(process.pid) != call {
-                end_group(ProcessMark { pid: process.pid, seen: now_ticks() });
-            }
-        }
-    }
+    holder.runs.iter().copied().chain(nameless(holder, id, file)).for_each(end_group);
+}
+
+/// The plugin that was announced and whose process is not known: it holds the lock, started no earlier than that, leads a group
+/// of its own and was told whose it is.
+fn nameless(holder: &LockHolder, id: &ContainerId, (dev, ino): (u64, u64)) -> Vec<ProcessMark> {
+    let Some(start) = holder.starting else { return Vec::new() };
+    let mut found = holders(dev, ino);
+    found.retain(|one| {
+        one.start + 1 >= start && one.group == one.pid && was_given(one.pid, CALLER_VARIABLE, id.as_str())
+    });
+    found.into_iter().map(|one| ProcessMark { pid: one.pid, seen: now_ticks() }).collect()
 }
 
 /// The processes that hold the lock, for people.

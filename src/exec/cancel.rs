@@ -107,6 +107,14 @@ pub fn holders(dev: u64, ino: u64) -> Vec<OpenBy> {
         .collect()
 }
 
+/// True if the process was started with `value` in its environment's variable `name`.
+#[must_use]
+pub fn was_given(pid: i32, name: &str, value: &str) -> bool {
+    let pair = format!("{name}={value}");
+    let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    environment.split(|byte| *byte == 0).any(|one| one == pair.as_bytes())
+}
+
 /// When the process started, in clock ticks since boot, and whether it is a zombie.
 fn started(pid: i32) -> Option<(u64, bool)> {
     let stat = Stat::read(&PathBuf::from(format!("/proc/{pid}")))?;
@@ -149,6 +157,13 @@ mod tests {
         assert!(alive(own));
         assert!(!alive(ProcessMark { seen: 0, ..own }), "one that started after it was seen is another");
         assert!(!alive(ProcessMark { pid: i32::MAX, ..own }));
+    }
+
+    #[test]
+    fn f9_a_process_tells_what_it_was_started_with() {
+        let (pid, path) = (own_mark().pid, std::env::var("PATH").unwrap());
+        assert!(was_given(pid, "PATH", &path));
+        assert!(!was_given(pid, "PAT", &path) && !was_given(pid, "PATH", &path[1..]));
     }
 
     #[test]

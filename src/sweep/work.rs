@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::act::del::delete_all;
-use crate::act::sandbox::{is_abandoned, note, wrest};
+use crate::act::sandbox::{Reclaimed, note, reclaim};
 use crate::act::undo::finish;
 use crate::act::{Acting, Context};
 use crate::cni::{AttachmentId, CniError, ContainerId, IfName, Operation};
@@ -22,14 +22,9 @@ const PATIENCE: u32 = 12;
 /// Does what is to be done to the sandbox now, which was `planned`; `None` when it is busy.
 pub(super) fn work(context: &Context, planned: &Work, now: Now<'_>) -> Option<Vec<Action>> {
     let id = &planned.id;
-    let lock = match try_sandbox(&context.config.run_dir, id, context.call, Operation::Gc) {
-        Ok(Attempt::Held(lock)) => Ok(Some(lock)),
-        Ok(Attempt::Busy(..)) if is_stuck(context, planned) => wrest(context, id, after(context.config.del_budget)),
-        Ok(Attempt::Busy(..)) => return None,
-        Err(error) => Err(error.into()),
-    };
-    let lock = match lock {
-        Ok(lock) => lock,
+    let lock = match held(context, planned, now) {
+        Ok(Reclaimed::Yes(lock)) => lock,
+        Ok(Reclaimed::Busy) => return None,
         Err(error) => return Some(vec![Action::failed(id, &error)]),
     };
     let actions = locked(context, id, lock.as_ref(), now);
@@ -41,12 +36,21 @@ pub(super) fn work(context: &Context, planned: &Work, now: Now<'_>) -> Option<Ve
     Some(actions)
 }
 
-/// True if the sandbox is gone and what keeps it busy will never end by itself: then it is ended, as DEL would.
-fn is_stuck(context: &Context, planned: &Work) -> bool {
-    let patience =
-        planned.finish.iter().map(|record| record.attachment.deadline.add.max(record.attachment.deadline.del));
+/// The sandbox's lock. Of a sandbox that is gone, what keeps it busy and will never end by itself is ended.
+fn held(context: &Context, planned: &Work, now: Now<'_>) -> Result<Reclaimed, CniError> {
+    let id = &planned.id;
+    if let Attempt::Held(lock) = try_sandbox(&context.config.run_dir, id, context.call, Operation::Gc)? {
+        return Ok(Reclaimed::Yes(Some(lock)));
+    }
+    // It was planned a while ago: an ADD may have come since.
+    let facts = gather::of(context, id.clone())?;
+    let lives = facts.records.iter().any(|(_, live)| *live);
+    let Some(work) = judge(facts, now).work.filter(|work| !lives && !work.is_tidying()) else {
+        return Ok(Reclaimed::Busy);
+    };
+    let patience = work.finish.iter().map(|record| record.attachment.deadline.add.max(record.attachment.deadline.del));
     let patience = patience.max().unwrap_or(Deadlines::default().add_attempt_s);
-    !planned.is_tidying() && is_abandoned(context, &planned.id, Duration::from_secs(patience))
+    reclaim(context, id, Duration::from_secs(patience))
 }
 
 fn locked(context: &Context, id: &ContainerId, lock: Option<&SandboxLock>, now: Now<'_>) -> Vec<Action> {

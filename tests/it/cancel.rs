@@ -3,6 +3,10 @@
 use crate::harness::{Call, Node, Output, Running, Sandbox};
 use crate::kernel::isolated;
 use crate::scene::*;
+use meta_cni::act::Context;
+use meta_cni::act::sandbox::{Reclaimed, reclaim};
+use meta_cni::cni::{CniArgs, ContainerId, SearchPath};
+use meta_cni::config::MasterConfig;
 use serde_json::{Value, json};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command};
@@ -122,6 +126,7 @@ impl Holder {
             .args(["--no-fork", "--exclusive"])
             .arg(&path)
             .args(["sleep", "60"])
+            .env("META_CNI_CALLER", &sandbox.id)
             .process_group(0)
             .spawn()
             .expect("running flock (package util-linux)");
@@ -188,6 +193,70 @@ fn f9_a_process_that_only_has_the_recorded_id_is_never_ended() {
             });
         }
     });
+}
+
+/// Waits until what was seen before is of an earlier time.
+fn ticks_pass() {
+    let then = ticks();
+    eventually("the clock goes on", || (ticks() > then + 2).then_some(()));
+}
+
+/// Takes the sandbox's lock as the sweep does.
+fn reclaimed(node: &Node, sandbox: &Sandbox, patience: Duration) -> Reclaimed {
+    let config = MasterConfig::from_stdin(node.master_config().to_string().as_bytes()).unwrap();
+    let context = Context::new(config, CniArgs::default(), SearchPath::default());
+    reclaim(&context, &ContainerId::new(&sandbox.id).unwrap(), patience).unwrap()
+}
+
+#[test]
+fn f9_the_sweep_ends_what_a_dead_call_left_and_nobody_else_who_holds_the_lock() {
+    type Content = fn(u32) -> String;
+    const HOUR: Duration = Duration::from_secs(3600);
+    let (none, alive, ended) = (Duration::ZERO, true, false);
+    let contents: [(Content, Duration, bool); 5] = [
+        // An ADD that came after the sweep's look at what the lock says.
+        (|pid| format!("call {pid} {} ADD\n", ticks()), none, alive),
+        // It has just taken the lock and not written anything.
+        (|_| String::new(), none, alive),
+        (|pid| format!("call {} {} ADD\nrun {pid} {} main\n", dead(), ticks() - 100, ticks() - 1), none, ended),
+        (|_| format!("call {} {} ADD\nstart {} main\n", dead(), ticks() - 100, ticks() - 90), none, ended),
+        (|pid| format!("call {} {} ADD\nrun {pid} {} main\n", dead(), ticks() - 100, ticks() - 1), HOUR, alive),
+    ];
+    for (at, (content, patience, lives)) in contents.into_iter().enumerate() {
+        let node = node_with(&json!({}));
+        let sandbox = Sandbox::new();
+        let holder = Holder::start(&node, &sandbox, |pid| {
+            ticks_pass();
+            content(pid)
+        });
+        ticks_pass();
+        let began = Instant::now();
+        let reclaimed = reclaimed(&node, &sandbox, patience);
+        assert_eq!(runs(holder.pid()), lives, "{at}");
+        match reclaimed {
+            Reclaimed::Busy => assert!(lives && began.elapsed() < STRAY, "{at}: nobody is waited for"),
+            Reclaimed::Yes(lock) => assert!(!lives && lock.is_some(), "{at}"),
+        }
+    }
+}
+
+#[test]
+fn f9_the_sweep_ends_no_process_that_only_looks_at_the_lock() {
+    let node = node_with(&json!({}));
+    let [sandbox, other] = [Sandbox::new(), Sandbox::new()];
+    let seen = ticks();
+    let held = Holder::start(&node, &sandbox, |_| format!("call {} {seen} ADD\nstart {seen} main\n", dead()));
+    // Another call, which leads its group and tries for the lock; and a plugin of another sandbox.
+    let lookers = [&sandbox.id[1..], &other.id].map(|id| {
+        let mut command = Command::new("sleep");
+        command.arg("60").env("META_CNI_CALLER", id).process_group(0);
+        command.stdin(std::fs::File::open(lock_path(&node, &sandbox)).unwrap());
+        Holder(command.spawn().unwrap())
+    });
+    ticks_pass();
+    let Reclaimed::Yes(Some(_)) = reclaimed(&node, &sandbox, Duration::ZERO) else { panic!("a dead call's plugin") };
+    ended(held.pid());
+    assert!(lookers.iter().all(|one| runs(one.pid())));
 }
 
 /// Delegates of the sandbox ran one after the other, each to its end.
