@@ -11,7 +11,7 @@ use crate::netns;
 use crate::npwg::status::{Entry, NetworkStatus, annotation, status};
 use crate::plan::record::{Record, State};
 use crate::store::devinfo;
-use crate::store::records::Records;
+use crate::store::records::{Damaged, Records};
 
 use super::{Common, Exit, Output, Problem};
 
@@ -44,7 +44,7 @@ pub(super) fn run(args: &StatusArgs) -> Result<(String, Exit), Problem> {
         Output::Json => annotation(&told(&records).into_iter().map(|(_, status)| status).collect::<Vec<_>>()) + "\n",
         Output::Human => {
             let mut text = human(&records);
-            for (path, why) in &found.damaged {
+            for Damaged { path, why, .. } in &found.damaged {
                 let _ = writeln!(text, "damaged: {} {why}", path.display());
             }
             text

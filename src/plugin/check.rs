@@ -22,7 +22,7 @@ pub(super) fn check(context: &Context, id: &AttachmentId, netns: &Path) -> Resul
     }
     let made = Made::of(found.records, &id.ifname);
     if !made.is_complete() {
-        let damaged = found.damaged.first().map(|(path, why)| format!(": {} {why}", path.display()));
+        let damaged = found.damaged.first().map(|one| format!(": {} {}", one.path.display(), one.why));
         let what = if made.records.is_empty() && made.tombstones.is_empty() {
             "is not attached"
         } else {

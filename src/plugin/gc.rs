@@ -81,8 +81,7 @@ fn stock(context: &Context) -> Result<Stock, StoreError> {
     for id in context.records.sandboxes()? {
         let found = context.records.of(&id)?;
         stock.records.extend(found.records);
-        let stems = found.damaged.iter().filter_map(|(path, _)| path.file_stem()?.to_str());
-        stock.damaged.extend(stems.map(|ifname| (id.clone(), ifname.to_owned())));
+        stock.damaged.extend(found.damaged.into_iter().map(|one| (id.clone(), one.ifname)));
     }
     Ok(stock)
 }

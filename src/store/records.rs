@@ -1,6 +1,5 @@
 //! Records of attachments: `<stateDir>/attachments/<containerID>/<ifname>.json` (docs/state.md).
 
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -8,7 +7,10 @@ use crate::cni::{ContainerId, IfName};
 use crate::plan::record::{Record, RecordError, seal};
 
 use super::atomic::{Survives, append, write};
-use super::{MOST_STATE, Owner, StoreError, is_dir, list, make_dir, queue, read, remove, remove_if_empty};
+use super::{MOST_STATE, Owner, StoreError, exists, is_dir, list, make_dir, queue, read, remove, remove_if_empty};
+
+/// What follows the interface in the name of a damaged file that was put aside: no interface is called so.
+const LOST: &str = ":lost";
 
 /// The records under one state directory.
 #[derive(Debug, Clone)]
@@ -21,8 +23,19 @@ pub struct Records {
 pub struct Sandboxed {
     /// Its records.
     pub records: Vec<Record>,
-    /// Files that are no records, and why.
-    pub damaged: Vec<(PathBuf, String)>,
+    /// Files that are no records.
+    pub damaged: Vec<Damaged>,
+}
+
+/// A file that is no record.
+#[derive(Debug)]
+pub struct Damaged {
+    /// The file.
+    pub path: PathBuf,
+    /// The interface whose record it was, by the file's name.
+    pub ifname: String,
+    /// What is wrong with it, as the end of a sentence.
+    pub why: String,
 }
 
 impl Records {
@@ -78,7 +91,10 @@ impl Records {
                 Some(stem) => match parse(&path, id, stem)? {
                     Ok(Some(record)) => found.records.push(record),
                     Ok(None) => {}
-                    Err(why) => found.damaged.push((path, why)),
+                    Err(why) => {
+                        let ifname = stem.strip_suffix(LOST).unwrap_or(stem).to_owned();
+                        found.damaged.push(Damaged { path, ifname, why });
+                    }
                 },
             }
         }
@@ -120,12 +136,13 @@ impl Records {
         super::is_untidy(&self.dir(id))
     }
 
-    /// Puts every damaged file of the sandbox aside; gives what could be and what could not.
+    /// Takes every damaged file of the sandbox out of the place of its record, which another one may need now; gives what could
+    /// be and what could not.
     #[must_use]
-    pub fn put_aside(&self, id: &ContainerId, damaged: Vec<(PathBuf, String)>) -> (Vec<Aside>, Vec<StoreError>) {
+    pub fn put_aside(&self, id: &ContainerId, damaged: Vec<Damaged>) -> (Vec<Aside>, Vec<StoreError>) {
         let (mut aside, mut errors) = (Vec::new(), Vec::new());
-        for (path, why) in damaged {
-            match self.put_one_aside(id, path, &why) {
+        for one in damaged {
+            match self.put_one_aside(id, one) {
                 Ok(one) => aside.push(one),
                 Err(error) => errors.push(error),
             }
@@ -133,29 +150,23 @@ impl Records {
         (aside, errors)
     }
 
-    /// Puts a damaged file of the sandbox where a person can look at it, with the reason beside it, and says so in the log. Its
-    /// entry in the queue goes. The file itself stays until [`Aside::forget`]: whoever ends us before sends another DEL, which has
-    /// to see that something is unknown.
-    fn put_one_aside(&self, id: &ContainerId, path: PathBuf, why: &str) -> Result<Aside, StoreError> {
-        let dir = self.state_dir.join("quarantine");
-        make_dir(&dir)?;
-        let time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
-        let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("record").to_owned();
-        let target = dir.join(format!("{id}.{stem}.{time}"));
-        let linked = std::fs::hard_link(&path, &target);
-        // What cannot have two names, a directory, has one.
-        linked.or_else(|_| std::fs::rename(&path, &target)).map_err(StoreError::io("move", &path))?;
-        let reason = target.with_file_name(format!("{id}.{stem}.{time}.reason"));
-        let text = format!("{} {why}\n{}\n", path.display(), not_known(&stem));
-        if let Err(error) = write(&reason, text.as_bytes(), Survives::Process) {
-            tracing::warn!(error = error.story(), "the reason is not kept");
+    /// Renames a damaged file beside its place, and says so in the log. Its entry in the queue goes. There it stays, damaged still,
+    /// until [`Aside::forget`]: whoever ends us before sends another DEL, which has to see that something is unknown.
+    fn put_one_aside(&self, id: &ContainerId, damaged: Damaged) -> Result<Aside, StoreError> {
+        let Damaged { path, ifname, why } = damaged;
+        let place = path.with_file_name(format!("{ifname}{LOST}.json"));
+        if path != place {
+            std::fs::rename(&path, &place).map_err(StoreError::io("move", &path))?;
         }
         // It was due, perhaps; now there is nothing left that could be done again.
-        if let Ok(ifname) = IfName::new(stem) {
+        if let Ok(ifname) = IfName::new(ifname.clone()) {
             queue::done(&self.state_dir, id, &ifname)?;
         }
-        tracing::error!(moved = %target.display(), "a damaged record is put aside: {} {why}", path.display());
-        Ok(Aside { path, target })
+        tracing::error!(moved = %place.display(), "a damaged record is put aside: {} {why}", path.display());
+        let time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
+        let target = self.state_dir.join("quarantine").join(format!("{id}.{ifname}.{time}"));
+        let reason = format!("{} {why}\n{}\n", path.display(), not_known(&ifname));
+        Ok(Aside { place, target, reason })
     }
 
     fn dir(&self, id: &ContainerId) -> PathBuf {
@@ -170,21 +181,32 @@ impl Records {
 /// A damaged file that was put aside.
 #[derive(Debug)]
 pub struct Aside {
-    path: PathBuf,
+    place: PathBuf,
     target: PathBuf,
+    reason: String,
 }
 
 impl Aside {
-    /// What it stood for is done: it goes, unless another record stands in its place by now.
+    /// What it stood for is done: it goes where a person can look at it, with the reason beside it.
     ///
     /// # Errors
-    /// [`StoreError`] when it cannot be removed.
+    /// [`StoreError`] when it cannot be moved.
     pub fn forget(self) -> Result<(), StoreError> {
-        let file = |path: &Path| std::fs::symlink_metadata(path).map(|meta| (meta.dev(), meta.ino())).ok();
-        if file(&self.path) == file(&self.target) {
-            remove(&self.path)?;
+        let Self { place, target, reason } = self;
+        // Two of one interface: the one that was put aside later took the other's place.
+        if !exists(&place) {
+            return Ok(());
         }
-        if let Some(dir) = self.path.parent() {
+        if let Some(dir) = target.parent() {
+            make_dir(dir)?;
+        }
+        let mut beside = target.clone().into_os_string();
+        beside.push(".reason");
+        if let Err(error) = write(Path::new(&beside), reason.as_bytes(), Survives::Process) {
+            tracing::warn!(error = error.story(), "the reason is not kept");
+        }
+        std::fs::rename(&place, &target).map_err(StoreError::io("move", &place))?;
+        if let Some(dir) = place.parent() {
             remove_if_empty(dir);
         }
         Ok(())

@@ -10,6 +10,7 @@ use crate::plan::record::Record;
 use crate::plan::sweep::{Facts, Fate};
 use crate::store::foreign::{LIBCNI_CACHE, namespaces};
 use crate::store::leases::booted;
+use crate::store::records::Damaged;
 use crate::store::sweep::{stale_temporaries, written};
 use crate::store::{MOST_STATE, Owner, is_untidy, lock, queue, read};
 
@@ -44,9 +45,8 @@ pub(super) fn of(context: &Context, id: ContainerId) -> Result<Facts, CniError> 
             (record, live)
         })
         .collect();
-    let paths: Vec<PathBuf> = found.damaged.into_iter().map(|(path, _)| path).collect();
-    let damaged =
-        request(&records, &paths).map(|request| (request, fate(&context.config.run_dir, &id, &records, &paths)));
+    let damaged = request(&records, &found.damaged)
+        .map(|request| (request, fate(&context.config.run_dir, &id, &records, &found.damaged)));
     Ok(Facts {
         records,
         damaged,
@@ -69,16 +69,15 @@ fn empty(id: ContainerId, untidy: bool) -> Facts {
 
 /// The interface name of the runtime's call that damaged records most likely belong to: that of their neighbours, else that of
 /// the first.
-fn request(records: &[(Record, bool)], damaged: &[PathBuf]) -> Option<IfName> {
-    let stem = |path: &PathBuf| IfName::new(path.file_stem()?.to_str()?).ok();
+fn request(records: &[(Record, bool)], damaged: &[Damaged]) -> Option<IfName> {
     let first = damaged.first()?;
     let known = records.first().map(|(record, _)| record.request.clone());
-    known.or_else(|| stem(first)).or_else(|| IfName::new("eth0").ok())
+    known.or_else(|| IfName::new(first.ifname.clone()).ok()).or_else(|| IfName::new("eth0").ok())
 }
 
 /// What became of a sandbox with damaged records. What can be read tells; else libcni, which remembers every ADD that
 /// succeeded until its DEL; else what is left of the damaged bytes; else, that nothing older than the boot lives.
-fn fate(run_dir: &Path, id: &ContainerId, records: &[(Record, bool)], damaged: &[PathBuf]) -> Fate {
+fn fate(run_dir: &Path, id: &ContainerId, records: &[(Record, bool)], damaged: &[Damaged]) -> Fate {
     // One that others made says nothing of a namespace.
     let mut telling = records.iter().filter(|(record, _)| record.netns.is_some()).peekable();
     if telling.peek().is_some() {
@@ -91,13 +90,13 @@ fn fate(run_dir: &Path, id: &ContainerId, records: &[(Record, bool)], damaged: &
         Ok(_) => {}
     }
     // Damaged bytes may name a living namespace; that there is none where they say proves nothing.
-    let legible: Vec<PathBuf> = damaged.iter().filter_map(|path| legible(path)).collect();
+    let legible: Vec<PathBuf> = damaged.iter().filter_map(|one| legible(&one.path)).collect();
     if !gone(&legible) {
         return Fate::Live;
     }
     let booted = booted(run_dir);
-    let older = |path: &PathBuf| Some(written(path)? + 1 < booted?);
-    if damaged.iter().all(|path| older(path) == Some(true)) { Fate::Gone } else { Fate::Unknown }
+    let older = |one: &Damaged| Some(written(&one.path)? + 1 < booted?);
+    if damaged.iter().all(|one| older(one) == Some(true)) { Fate::Gone } else { Fate::Unknown }
 }
 
 /// The path of the namespace in a damaged record, if that much of it can be read.

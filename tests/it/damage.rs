@@ -148,6 +148,41 @@ fn a17_an_add_that_puts_a_damaged_record_aside_gives_back_what_the_primary_made(
 }
 
 #[test]
+fn a17_f2_a_del_that_is_killed_amid_what_is_lost_leaves_the_next_one_all_of_it() {
+    isolated(|_| {
+        let node = real_node();
+        let go = node.root().join("go");
+        let mut primary = scripted("cluster", "main", &json!({ "DEL": { "block_until_file": go } }));
+        primary["plugins"][0]["ipam"] = json!({ "type": "host-local" });
+        node.primary(&primary);
+        node.nad_text("default", "net-a", &bridge("net-a", 2).to_string());
+        let sandbox = Sandbox::new();
+        succeeded(&node.call("ADD", &sandbox).networks("net-a").run());
+        let lease = Path::new("/var/lib/cni/networks/cluster/10.77.1.9");
+        std::fs::create_dir_all(lease.parent().unwrap()).unwrap();
+        std::fs::write(lease, format!("{}\r\neth0", sandbox.id)).unwrap();
+        let eth0 = record_path(&node, &sandbox, "eth0");
+        std::fs::write(&eth0, "damaged").unwrap();
+        std::fs::remove_file(record_path(&node, &sandbox, "net1")).unwrap();
+        let mut del = node.call("DEL", &sandbox).start();
+        let delegate = first_call(&node, "DEL");
+        del.kill();
+        del.wait();
+        assert_eq!(record(&eth0)["netns"], Value::Null, "the lease is on record, where the damaged one was");
+        std::fs::write(go, "").unwrap();
+        eventually("the end of the delegate", || (!runs(delegate.pid)).then_some(()));
+        std::fs::remove_file(lease).unwrap();
+        assert_eq!(leases().len(), 1, "that of net1, of which nothing tells any more");
+        assert!(record_path(&node, &sandbox, "eth0:lost").exists(), "that something is lost is still known");
+        succeeded(&node.call("DEL", &sandbox).run());
+        assert_eq!((leases(), host_veths()), (vec![], vec![]), "{}", node.log());
+        let aside = files_below(&node.state().join("quarantine"));
+        assert_eq!((left_of(&node, &sandbox), aside.len()), (aside.clone(), 2), "one file and its reason");
+        assert_eq!(std::fs::read_to_string(&aside[0]).unwrap(), "damaged");
+    });
+}
+
+#[test]
 fn a17_a_damaged_record_that_is_put_aside_is_not_queued_any_more() {
     let node = node_with(&json!({ "DEL": { "fail_first": 1, "error": { "code": 100 } } }));
     let sandbox = Sandbox::new();
