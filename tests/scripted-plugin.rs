@@ -125,7 +125,7 @@ fn beside(given: &Given) -> Value {
 fn act(given: &Given, step: &Step, log: &record::Log) -> Result<u8, String> {
     let failing = match step.number("fail_first") {
         Some(n) => log.count(given)? <= n,
-        None => true,
+        None => !step.flag("fail_if_netns") || !variable("CNI_NETNS").is_empty(),
     };
     if let Some(text) = step.text("device_info") {
         let file = given.config["runtimeConfig"]["CNIDeviceInfoFile"].as_str().ok_or("no CNIDeviceInfoFile")?;

@@ -8,12 +8,14 @@ use crate::exec::cancel::boot_seconds;
 use crate::exec::{chain, find};
 use crate::netns::{identity, own};
 use crate::plan::chain::Process;
+use crate::plan::del::again_without_namespace;
 use crate::plan::gc::recorded;
 use crate::plan::outcome::{Failure, together};
 use crate::plan::record::{Record, State};
 use crate::store::sweep::bring_forward;
 use crate::store::{queue, remove};
 
+use super::live::{Place, place};
 use super::routes::restore;
 use super::{Acting, Context, unwritten};
 
@@ -112,10 +114,22 @@ pub fn finish(
 ) -> Result<(), CniError> {
     record.sandbox.netns = namespace(&record, given);
     find_again(&mut record, &acting.context.path);
-    let failures = delete(acting, &record, deadline);
+    let mut failures = delete(acting, &record, deadline);
+    if !failures.is_empty() && is_for_want_of_namespace(acting, &record) {
+        tracing::info!(ifname = %record.attachment.ifname, "its namespace is gone, and DEL failed again; tried without");
+        record.sandbox.netns = PathBuf::new();
+        failures = delete(acting, &record, deadline);
+    }
     judge(acting, &record, failures)?;
     acting.context.records.remove(&record.sandbox.container_id, &record.attachment.ifname)?;
     Ok(())
+}
+
+/// True if the DEL on `record`, which has just failed, may succeed without the namespace that is no more.
+fn is_for_want_of_namespace(acting: &Acting<'_>, record: &Record) -> bool {
+    let netns = &record.sandbox.netns;
+    let attempts = queue::attempts(&acting.context.config.state_dir, record);
+    again_without_namespace(netns, place(netns) == Place::Gone, attempts)
 }
 
 /// Plugins that moved since the ADD are looked for again, first where they were, then where this call says. What they are

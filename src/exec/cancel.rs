@@ -8,10 +8,7 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 
-use crate::plan::record::ProcessMark;
-
-/// Clock ticks in a second, as `/proc` counts them on every Linux.
-const TICKS: u64 = 100;
+use crate::plan::record::{ProcessMark, TICKS};
 
 /// Now, in clock ticks since boot: what [`ProcessMark::seen`] is measured in.
 #[must_use]

@@ -1,7 +1,8 @@
-//! One DEL of a pod that has no record, as data: what others kept of its attachments (F13).
+//! One DEL as data: of a pod that has no record, what others kept of its attachments (F13); and what is made otherwise when it is
+//! done again (F6).
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::value::RawValue;
 
@@ -11,6 +12,14 @@ use crate::profile::Deadlines;
 use super::capability::runtime_config;
 use super::outcome::MissingBinary;
 use super::{Attachment, Call, Role};
+
+/// Whether a DEL that has just failed is made once more with an empty `CNI_NETNS`, which the specification allows: the namespace
+/// at `netns` is `gone`, which some plugins never forgive, and it failed before, `attempts` times. Not at the first: the path
+/// may tell a plugin what to look for.
+#[must_use]
+pub fn again_without_namespace(netns: &Path, gone: bool, attempts: u32) -> bool {
+    gone && attempts > 0 && !netns.as_os_str().is_empty()
+}
 
 /// An attachment that others made: their configuration, arguments and result, as far as they kept them.
 #[derive(Debug, Clone)]
@@ -72,5 +81,23 @@ impl Foreign {
             calls,
         };
         (attachment, missing)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn f6_only_a_del_that_failed_before_is_made_without_the_namespace_and_only_if_that_is_gone() {
+        for (netns, gone, attempts, again) in [
+            ("/run/netns/x", true, 1, true),
+            ("/run/netns/x", true, 9, true),
+            ("/run/netns/x", true, 0, false),
+            ("/run/netns/x", false, 9, false),
+            ("", true, 9, false),
+        ] {
+            assert_eq!(again_without_namespace(Path::new(netns), gone, attempts), again, "{netns} {gone} {attempts}");
+        }
     }
 }

@@ -27,6 +27,17 @@ pub struct ProcessMark {
     pub seen: u64,
 }
 
+/// Clock ticks in a second, as `/proc` counts them on every Linux.
+pub const TICKS: u64 = 100;
+
+impl ProcessMark {
+    /// When it was seen running, in seconds of `CLOCK_BOOTTIME`.
+    #[must_use]
+    pub const fn seconds(self) -> u64 {
+        self.seen / TICKS
+    }
+}
+
 /// How far an attachment came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -19,6 +19,10 @@ const BUSY: u64 = 10;
 /// Seconds between two attempts at most.
 const LONGEST: u64 = 600;
 
+/// Seconds for which the DEL of an ADD that was undone may still come, though the sandbox's namespace is gone: a runtime that is
+/// alive sends it within hours.
+const LATE: u64 = 24 * 3600;
+
 /// Why a DEL is due again, and when: an entry of the queue (docs/state.md).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Due {
@@ -111,7 +115,13 @@ impl Work {
     /// True if nothing is to be done but to remove what stands for nothing.
     #[must_use]
     pub const fn is_tidying(&self) -> bool {
-        self.damaged.is_none() && self.finish.is_empty() && self.tombstones.is_empty() && self.stale.is_empty()
+        !self.runs_plugins() && self.tombstones.is_empty() && self.stale.is_empty()
+    }
+
+    /// True if somebody's resources wait for it: plugins are to be run.
+    #[must_use]
+    pub const fn runs_plugins(&self) -> bool {
+        self.damaged.is_some() || !self.finish.is_empty()
     }
 }
 
@@ -158,6 +168,7 @@ pub fn judge(facts: Facts, now: Now<'_>) -> Judged {
         let entry = facts.queue.iter().find(|(name, _)| name == ifname).map(|(_, due)| due);
         match (record.state, live, entry) {
             (State::Undone, true, _) => judged.live += 1,
+            (State::Undone, false, _) if is_awaited(&record, now) => {}
             (State::Undone, false, _) => work.tombstones.push(ifname.clone()),
             (_, true, None) => judged.live += 1,
             // Of an attachment that was there before this one, and did not go by itself.
@@ -180,12 +191,17 @@ pub fn judge(facts: Facts, now: Now<'_>) -> Judged {
     judged
 }
 
+/// True if the DEL of the ADD that `record` is the tombstone of may still come (F14).
+fn is_awaited(record: &Record, now: Now<'_>) -> bool {
+    record.epoch == now.epoch && now.seconds.saturating_sub(record.call.seconds()) < LATE
+}
+
 /// What one run will do.
 #[derive(Debug, Default)]
 pub struct Sweep {
     /// The sandboxes that are worked on, in this order.
     pub works: Vec<Work>,
-    /// How many more there are, for the next run.
+    /// How many more there are for which plugins are to be run, for the next run.
     pub left: usize,
     /// Attachments that are alive and stay.
     pub live: usize,
@@ -197,7 +213,8 @@ pub struct Sweep {
     pub seen: Vec<(ContainerId, IfName)>,
 }
 
-/// One run over all sandboxes. What failed most often comes last, so that it keeps nothing else from being done.
+/// One run over all sandboxes. What failed most often comes late, so that it keeps nothing else from being done, and what only
+/// stands for nothing last.
 #[must_use]
 pub fn plan(sandboxes: Vec<Facts>, now: Now<'_>) -> Sweep {
     let mut sweep = Sweep::default();
@@ -210,9 +227,10 @@ pub fn plan(sandboxes: Vec<Facts>, now: Now<'_>) -> Sweep {
         sweep.seen.extend(judged.seen);
         sweep.works.extend(judged.work);
     }
-    sweep.works.sort_by(|a, b| (a.attempts, &a.id).cmp(&(b.attempts, &b.id)));
-    sweep.left = sweep.works.len().saturating_sub(MOST);
-    sweep.works.truncate(MOST);
+    let place = |work: &Work| (!work.runs_plugins(), work.attempts);
+    sweep.works.sort_by(|a, b| (place(a), &a.id).cmp(&(place(b), &b.id)));
+    let more = sweep.works.split_off(sweep.works.len().min(MOST));
+    sweep.left = more.iter().filter(|work| work.runs_plugins()).count();
     sweep
 }
 

@@ -83,7 +83,7 @@ pub struct Report {
     pub released: usize,
     /// Addresses that are kept although nobody knows their sandbox; each is in the log.
     pub kept: usize,
-    /// Sandboxes that are left for the next run.
+    /// Sandboxes that are left for the next run, because there was no time to run their plugins.
     pub left: usize,
 }
 
@@ -143,7 +143,7 @@ fn acted(context: &Context, planned: Sweep, now: Now<'_>) -> (Vec<(ContainerId, 
     let mut report = Report { live, waiting, unknown, left, ..Report::default() };
     for planned in works {
         if is_over(context.started) {
-            report.left += 1;
+            report.left += usize::from(planned.runs_plugins());
             continue;
         }
         match work(context, &planned, now) {

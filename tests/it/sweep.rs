@@ -138,7 +138,7 @@ fn f5_what_is_alive_is_never_touched() {
 
 #[test]
 fn f6_a_del_that_failed_is_done_again_at_its_time_until_it_heals() {
-    let node = loud(&json!({ "DEL": { "error": { "code": 42, "msg": "busy" }, "fail_first": 2 } }));
+    let node = loud(&json!({ "DEL": { "error": { "code": 42, "msg": "busy" }, "fail_first": 3 } }));
     let mut sandbox = Sandbox::new();
     succeeded(&node.call("ADD", &sandbox).run());
     due_at(&node, boot_seconds() + 1000);
@@ -162,15 +162,53 @@ fn f6_a_del_that_failed_is_done_again_at_its_time_until_it_heals() {
     due(boot_seconds());
     let before = boot_seconds();
     swept(&node);
-    assert_eq!(dels_of(&node, &sandbox), 2);
+    assert_eq!(dels_of(&node, &sandbox), 3, "with the namespace and without");
     assert_eq!(entry(&path)["attempts"], 2);
     let at = entry(&path)["due"].as_u64().unwrap();
     assert!((before + 2..=boot_seconds() + 2).contains(&at), "two seconds after the second");
     due(boot_seconds());
     swept(&node);
-    assert_eq!(dels_of(&node, &sandbox), 3);
+    assert_eq!(dels_of(&node, &sandbox), 4);
     nothing_left(&node, &sandbox);
     assert!(next() > boot_seconds() + 500, "nothing is due for ten minutes");
+}
+
+/// Makes the DEL in the queue due now.
+fn due_now(path: &Path) {
+    let mut entry = entry(path);
+    entry["due"] = 0.into();
+    std::fs::write(path, entry.to_string()).unwrap();
+}
+
+#[test]
+fn f6_a_del_that_fails_for_want_of_the_namespace_is_tried_without_from_the_second_attempt_on() {
+    let refuses = json!({ "DEL": { "error": { "code": 42, "msg": "no namespace" }, "fail_if_netns": true } });
+    let node = loud(&refuses);
+    let netnses = |sandbox: &Sandbox| -> Vec<String> {
+        let dels = node.calls_of("DEL").into_iter().filter(|call| call.container() == sandbox.id);
+        dels.map(|call| call.env["CNI_NETNS"].clone()).collect()
+    };
+    let mut sandbox = gone(&node);
+    let path = entry_path(&node, &sandbox, "eth0");
+    let netns = sandbox.netns.path().display().to_string();
+    swept(&node);
+    assert_eq!((netnses(&sandbox), path.exists()), (vec![netns.clone()], true), "not at the first");
+    due_now(&path);
+    swept(&node);
+    assert_eq!(netnses(&sandbox), [netns.clone(), netns, String::new()]);
+    nothing_left(&node, &sandbox);
+    // The runtime's own second attempt too; and never while the namespace is there.
+    sandbox = Sandbox::new();
+    succeeded(&node.call("ADD", &sandbox).run());
+    let netns = sandbox.netns.path().display().to_string();
+    for _ in 0..3 {
+        refused(&node.call("DEL", &sandbox).run(), 42);
+    }
+    assert_eq!(netnses(&sandbox), vec![netns.clone(); 3]);
+    sandbox.netns.vanish();
+    succeeded(&node.call("DEL", &sandbox).run());
+    assert_eq!(netnses(&sandbox)[3..], [netns, String::new()]);
+    nothing_left(&node, &sandbox);
 }
 
 #[test]
@@ -249,20 +287,26 @@ fn f6_what_can_never_heal_is_given_up_after_everything_was_tried() {
 fn f14_sweeps_and_gcs_between_an_undone_add_and_its_del_make_it_call_nobody() {
     let node = loud(&json!({}));
     node.nad("default", "no", &scripted("no", "extra", &json!({ "ADD": { "error": { "code": 99, "msg": "no" } } })));
-    let [tried, mut gone] = [Sandbox::new(), Sandbox::new()];
-    for sandbox in [&tried, &gone] {
+    let [tried, mut gone, mut forgotten] = [Sandbox::new(), Sandbox::new(), Sandbox::new()];
+    for sandbox in [&tried, &gone, &forgotten] {
         refused(&node.call("ADD", sandbox).networks("no").run(), 99);
     }
     let before = node.calls().len();
-    gone.netns.vanish();
+    [&mut gone, &mut forgotten].map(|sandbox| sandbox.netns.vanish());
     swept(&node);
     succeeded(&any_call(&node).set("cni.dev/valid-attachments", json!([])).run());
     swept(&node);
-    nothing_left(&node, &gone);
-    assert_eq!(left_of(&node, &tried).len(), 3, "two tombstones and their lock");
-    succeeded(&node.call("DEL", &tried).run());
+    for sandbox in [&tried, &gone] {
+        assert_eq!(left_of(&node, sandbox).len(), 3, "two tombstones and their lock");
+        succeeded(&node.call("DEL", sandbox).run());
+        assert_eq!(node.calls().len(), before, "{:?}", node.order());
+        nothing_left(&node, sandbox);
+    }
+    // Of an earlier epoch: nobody is left to send its DEL.
+    std::fs::remove_file(node.run_dir().join("epoch")).unwrap();
+    swept(&node);
+    nothing_left(&node, &forgotten);
     assert_eq!(node.calls().len(), before, "{:?}", node.order());
-    nothing_left(&node, &tried);
 }
 
 #[test]
