@@ -2,7 +2,7 @@
 //! files are only read.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use crate::cni::{AttachmentId, CniError, ContainerId, IfName, Object, Operation};
@@ -68,7 +68,10 @@ fn release_in(
     released: &mut Released,
 ) {
     let id = call.0;
-    let mut held = leases(&place.dir);
+    let mut held = leases(&place.dir).unwrap_or_else(|error| {
+        tracing::warn!(error = error.story(), "leases cannot be looked through");
+        Vec::new()
+    });
     held.retain(|one| one.lease.container == id.container_id);
     // One attachment may have several.
     let names: BTreeSet<&IfName> = held.iter().map(|one| one.lease.ifname.as_ref().unwrap_or(&id.ifname)).collect();
@@ -146,6 +149,13 @@ fn known(context: &Context, of_records: bool) -> Vec<Network> {
     networks
 }
 
+/// Where leases of the networks may be that this node knows.
+#[must_use]
+pub fn known_places(context: &Context) -> Vec<PathBuf> {
+    let networks = known(context, true);
+    places(&networks).into_iter().map(|place| place.dir).collect()
+}
+
 /// What came of a look through the leases of earlier epochs.
 #[derive(Debug, Default)]
 pub struct Earlier {
@@ -153,7 +163,8 @@ pub struct Earlier {
     pub released: usize,
     /// Addresses kept although nobody knows their sandbox; each is in the log.
     pub unknown: usize,
-    /// False when the time ended first: there is more to look at.
+    /// False when there is more to look at: the time ended first, a place could not be listed, an address not be released, or it
+    /// cannot be told now when the kernel started.
     pub complete: bool,
     /// What could not be released; it is in the queue.
     pub errors: Vec<CniError>,
@@ -167,15 +178,20 @@ pub fn of_earlier_epochs(context: &Context, epoch: &str, deadline: Instant) -> E
     let networks = known(context, true);
     unwritten::release(&networks);
     let places = places(&networks);
+    let mut earlier = Earlier { complete: true, ..Earlier::default() };
     let mut sandboxes: BTreeMap<ContainerId, Vec<(&Place<'_>, Leased)>> = BTreeMap::new();
     for place in &places {
-        for one in leases(&place.dir) {
+        let held = leases(&place.dir).unwrap_or_else(|error| {
+            earlier.complete = false;
+            earlier.errors.push(error.into());
+            Vec::new()
+        });
+        for one in held {
             sandboxes.entry(one.lease.container.clone()).or_default().push((place, one));
         }
     }
     let living = living(context);
     let booted = booted(&context.config.run_dir);
-    let mut earlier = Earlier { complete: true, ..Earlier::default() };
     for (id, held) in sandboxes {
         if Context::remaining(deadline).is_zero() {
             earlier.complete = false;
@@ -186,6 +202,7 @@ pub fn of_earlier_epochs(context: &Context, epoch: &str, deadline: Instant) -> E
         let verdicts: BTreeSet<Verdict> = held.iter().map(|(_, one)| judged(one)).collect();
         // All of a sandbox's or none: it was one pod.
         if verdicts.contains(&Verdict::Unknown) {
+            earlier.complete &= booted.is_some();
             earlier.unknown += held.len();
             held.iter().for_each(|(_, one)| report(one));
         } else if verdicts.contains(&Verdict::Stale) {

@@ -4,12 +4,16 @@
 //! host-local keeps a file for each address, `<dataDir>/<network>/<address>`: the container ID, CR LF, the interface name.
 //! Nobody but host-local writes there: an address is released by DEL of its network.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
 
 use crate::cni::{ContainerId, IfName, NetworkConfigList, Object};
 
 use super::add::Network;
+use super::sweep::backoff;
 
 /// Where host-local keeps its files unless it is told otherwise.
 const DATA_DIR: &str = "/var/lib/cni/networks";
@@ -96,6 +100,59 @@ fn dirs(list: &NetworkConfigList) -> Vec<PathBuf> {
         }
     }
     dirs
+}
+
+/// Which places have been looked through for addresses of earlier epochs, and when those are looked at again that could not be
+/// (docs/state.md).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Looked {
+    /// In which epoch.
+    epoch: String,
+    /// The places, each by the CRC-32 of its path.
+    places: BTreeSet<String>,
+    /// How often in a row not all could be looked through.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    attempts: u32,
+    /// After that: not before that many seconds of `CLOCK_BOOTTIME`.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    due: u64,
+}
+
+fn is_zero<T: Default + PartialEq>(number: &T) -> bool {
+    *number == T::default()
+}
+
+impl Looked {
+    /// What `bytes` say of `epoch`: nothing, if they are damaged or of another.
+    #[must_use]
+    pub fn read(bytes: &[u8], epoch: &str) -> Self {
+        let read = serde_json::from_slice::<Self>(bytes).ok().filter(|looked| looked.epoch == epoch);
+        read.unwrap_or_else(|| Self { epoch: epoch.to_owned(), ..Self::default() })
+    }
+
+    /// True if one of `places` has not been looked through, and it is time to. Another one comes with a network, or with another
+    /// configuration of meta-cni on the same node.
+    #[must_use]
+    pub fn is_due(&self, places: &[PathBuf], now: u64) -> bool {
+        now >= self.due && places.iter().any(|place| !self.places.contains(&digest(place)))
+    }
+
+    /// As it is after a look at `places`. One that was not `complete` is repeated, at the intervals of a DEL that fails: what is
+    /// in its way may go, or stay for good.
+    #[must_use]
+    pub fn after(mut self, places: &[PathBuf], complete: bool, now: u64) -> Self {
+        if complete {
+            self.places.extend(places.iter().map(|place| digest(place)));
+            Self { attempts: 0, due: 0, ..self }
+        } else {
+            let attempts = self.attempts.saturating_add(1);
+            Self { attempts, due: now.saturating_add(backoff(attempts)), ..self }
+        }
+    }
+}
+
+fn digest(place: &Path) -> String {
+    format!("{:08x}", crc32fast::hash(place.as_os_str().as_encoded_bytes()))
 }
 
 /// What is known of a lease's sandbox.
@@ -191,6 +248,25 @@ mod tests {
             ("/var/lib/cni/networks/c", 2),
         ];
         assert_eq!(seen, expected.map(|(dir, count)| (dir.to_owned(), count)));
+    }
+
+    #[test]
+    fn f5_each_place_is_looked_through_once_in_an_epoch() {
+        let places = |names: &[&str]| names.iter().map(PathBuf::from).collect::<Vec<_>>();
+        let (one, more) = (places(&["/a"]), places(&["/a", "/b"]));
+        let first = Looked::read(b"leases e\n", "e");
+        assert!(first.is_due(&one, 0) && !first.is_due(&[], 0));
+        let done = first.after(&one, true, 100);
+        assert!(!done.is_due(&one, 100) && done.is_due(&more, 100), "a network that came since");
+        let text = serde_json::to_vec(&done).unwrap();
+        assert_eq!(Looked::read(&text, "e"), done);
+        assert!(Looked::read(&text, "f").is_due(&one, 100), "of another epoch");
+        // What cannot be looked through is tried again, later each time, and what was looked through stays so.
+        let once = done.after(&more, false, 100);
+        assert!(!once.is_due(&one, 1000) && !once.is_due(&more, 100) && once.is_due(&more, 101));
+        let often = (0..20).fold(once, |looked, _| looked.after(&more, false, 1000));
+        assert!(!often.is_due(&more, 1599) && often.is_due(&more, 1600));
+        assert!(!often.after(&more, true, 1600).is_due(&more, 1600));
     }
 
     #[test]

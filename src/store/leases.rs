@@ -39,13 +39,12 @@ impl Leased {
     }
 }
 
-/// The leases in `dir`, in order of their files' names; what cannot be read says nothing of its owner and is left out.
-#[must_use]
-pub fn leases(dir: &Path) -> Vec<Leased> {
-    let names = list(dir).unwrap_or_else(|error| {
-        tracing::warn!(error = error.story(), "leases cannot be looked through");
-        Vec::new()
-    });
+/// The leases in `dir`, in order of their files' names; a file that cannot be read says nothing of its owner and is left out.
+///
+/// # Errors
+/// [`StoreError`] when the directory cannot be listed.
+pub fn leases(dir: &Path) -> Result<Vec<Leased>, StoreError> {
+    let names = list(dir)?;
     let leased = |name: String| {
         let path = dir.join(&name);
         // Its name first: the other files are many times as large as they are of use.
@@ -55,7 +54,7 @@ pub fn leases(dir: &Path) -> Vec<Leased> {
         let written = std::fs::metadata(&path).ok()?.mtime();
         Some(Leased { path, lease, written })
     };
-    names.into_iter().take(MOST_LEASES).filter_map(leased).collect()
+    Ok(names.into_iter().take(MOST_LEASES).filter_map(leased).collect())
 }
 
 /// Removes the leases in `dir` that say nothing of their owner, and gives how many; `None` while host-local is at work there.
@@ -135,13 +134,14 @@ mod tests {
         }
         std::fs::create_dir(dir.path().join("10.0.0.5")).unwrap();
         std::fs::write(dir.path().join("10.0.0.6"), "c3\r\neth0 ".repeat(4096)).unwrap();
-        let found = leases(dir.path());
+        let found = leases(dir.path()).unwrap();
         let seen: Vec<_> =
             found.iter().map(|one| (one.lease.address.to_string(), one.lease.container.as_str())).collect();
         assert_eq!(seen, [("10.0.0.2".to_owned(), "c1"), ("10.0.0.3".to_owned(), "c2")]);
         std::fs::remove_file(dir.path().join("10.0.0.2")).unwrap();
         assert_eq!(found.iter().map(Leased::stands).collect::<Vec<_>>(), [false, true]);
-        assert!(leases(&dir.path().join("none")).is_empty());
+        assert!(leases(&dir.path().join("none")).unwrap().is_empty());
+        assert!(leases(&dir.path().join("10.0.0.3")).is_err());
     }
 
     #[test]

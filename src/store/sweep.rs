@@ -8,11 +8,16 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fs2::FileExt as _;
 
+use crate::plan::leases::Looked;
+
 use super::lock::open;
 use super::{Owner, StoreError, list, read, remove};
 
 /// Nobody sets a time further away: one that is was set by the calendar, as that of a file which was just made.
 const FURTHEST: u64 = 2 * 3600;
+
+/// Bytes of its content at most: eleven for each network.
+const MOST: u64 = 256 << 10;
 
 /// How old a temporary file is that nobody is about to rename any more.
 const STALE: Duration = Duration::from_secs(600);
@@ -61,17 +66,17 @@ pub fn bring_forward(run_dir: &Path, at: u64) -> Result<(), StoreError> {
     if due(&metadata, at) { Ok(()) } else { set_time(&file, &path, at) }
 }
 
-/// A sweep has ended: the next is due at `at`. `leases` is the epoch whose leases have been looked through, if they have.
+/// A sweep has ended: the next is due at `at`, and `looked` is what has been looked through by now.
 ///
 /// # Errors
 /// [`StoreError`] when that cannot be written; a sweep is due soon then.
-pub fn ended(run_dir: &Path, at: u64, leases: Option<&str>) -> Result<(), StoreError> {
+pub fn ended(run_dir: &Path, at: u64, looked: &Looked) -> Result<(), StoreError> {
     let path = path_of(run_dir);
     let mut file = open(&path)?;
-    let text = leases.map_or_else(String::new, |epoch| format!("leases {epoch}\n"));
-    let known = read(&path, Owner::Us, 1024)?.unwrap_or_default();
-    if known != text.as_bytes() {
-        let written = file.set_len(0).and_then(|()| file.write_all(text.as_bytes()));
+    let text = serde_json::to_vec(looked).map_err(|error| StoreError::refused(&path, error.to_string()))?;
+    let known = read(&path, Owner::Us, MOST)?.unwrap_or_default();
+    if known != text {
+        let written = file.set_len(0).and_then(|()| file.write_all(&text));
         // On a full disk too the next is due at its time, and not at once.
         set_time(&file, &path, at)?;
         return written.map_err(StoreError::io("write", &path));
@@ -79,11 +84,10 @@ pub fn ended(run_dir: &Path, at: u64, leases: Option<&str>) -> Result<(), StoreE
     set_time(&file, &path, at)
 }
 
-/// True if the leases of earlier epochs have been looked through in `epoch`.
+/// What has been looked through in `epoch`.
 #[must_use]
-pub fn leases_done(run_dir: &Path, epoch: &str) -> bool {
-    let text = read(&path_of(run_dir), Owner::Us, 1024).ok().flatten().unwrap_or_default();
-    text == format!("leases {epoch}\n").as_bytes()
+pub fn looked(run_dir: &Path, epoch: &str) -> Looked {
+    Looked::read(&read(&path_of(run_dir), Owner::Us, MOST).ok().flatten().unwrap_or_default(), epoch)
 }
 
 /// Holds the lock of a sweep under way; `None` when somebody else has it.
@@ -155,7 +159,7 @@ mod tests {
         assert!(is_due(&run, 100), "a new epoch");
         bring_forward(&run, 50).unwrap();
         assert!(!run.exists(), "now is early enough");
-        ended(&run, 700, None).unwrap();
+        ended(&run, 700, &Looked::default()).unwrap();
         assert!(!is_due(&run, 699) && is_due(&run, 700));
         bring_forward(&run, 800).unwrap();
         assert!(!is_due(&run, 699), "later than that it does not become");
@@ -168,7 +172,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let claims = || (0..50).filter(|_| claim(dir.path(), 100, 110).unwrap()).count();
         assert_eq!((claims(), is_due(dir.path(), 109), is_due(dir.path(), 110)), (1, false, true));
-        ended(dir.path(), 90, None).unwrap();
+        ended(dir.path(), 90, &Looked::default()).unwrap();
         let started: usize = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..8).map(|_| scope.spawn(claims)).collect();
             threads.into_iter().map(|thread| thread.join().unwrap()).sum()
@@ -184,13 +188,16 @@ mod tests {
     }
 
     #[test]
-    fn f5_leases_are_looked_through_once_in_an_epoch() {
+    fn f5_what_was_looked_through_is_kept_with_the_time() {
         let dir = tempfile::tempdir().unwrap();
-        assert!(!leases_done(dir.path(), "a"));
-        ended(dir.path(), 1, Some("a")).unwrap();
-        assert!(leases_done(dir.path(), "a") && !leases_done(dir.path(), "b"));
-        ended(dir.path(), 2, None).unwrap();
-        assert!(!leases_done(dir.path(), "a"));
+        let places = [PathBuf::from("/a")];
+        let done = looked(dir.path(), "e").after(&places, true, 1);
+        for at in [1, 2] {
+            ended(dir.path(), at, &done).unwrap();
+            assert_eq!(looked(dir.path(), "e"), done);
+            assert!(is_due(dir.path(), at) && !is_due(dir.path(), at - 1));
+        }
+        assert_ne!(looked(dir.path(), "f"), done);
     }
 
     #[test]

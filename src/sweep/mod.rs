@@ -11,18 +11,24 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use crate::act::Context;
-use crate::act::leases::of_earlier_epochs;
+use crate::act::leases::{known_places, of_earlier_epochs};
 use crate::cni::{CniError, Code, ContainerId, IfName};
+use crate::config::Span;
 use crate::exec::cancel::boot_seconds;
+use crate::gather::after;
+use crate::plan::leases::Looked;
 use crate::plan::sweep::{Due, Facts, Now, Rest, Sweep, next, plan};
 use crate::store::queue;
-use crate::store::sweep::{ended, leases_done, remove_all, sweeping};
+use crate::store::sweep::{ended, looked, remove_all, sweeping};
 
 use gather::{all, litter};
 use work::work;
 
 /// How long a run goes on to begin with another sandbox.
 const LONGEST: Duration = Duration::from_secs(60);
+
+/// How long a look through the leases of earlier epochs may take, whatever the run took before.
+const LOOK: Span = Span::seconds(30);
 
 /// How a sweep is run.
 #[derive(Debug, Clone, Copy, Default)]
@@ -81,7 +87,7 @@ pub struct Report {
     pub unknown: Vec<ContainerId>,
     /// Addresses that were released without a record.
     pub released: usize,
-    /// Addresses that are kept although nobody knows their sandbox; each is in the log.
+    /// Addresses that are kept although nobody knows their sandbox, as far as they were looked at; each is in the log.
     pub kept: usize,
     /// Sandboxes that are left for the next run, because there was no time to run their plugins.
     pub left: usize,
@@ -117,8 +123,8 @@ pub fn sweep(context: &Context, settings: Settings) -> Result<Option<Report>, Cn
     for error in remove_all(&litter(context)) {
         tracing::warn!(error = error.story(), "left behind");
     }
-    let leases = released(context, &epoch, &mut report);
-    until_next(context, (now.seconds, &seen), &report, leases.then_some(epoch.as_str()))?;
+    let looked = released(context, &epoch, &mut report);
+    until_next(context, (now.seconds, &seen), &report, &looked)?;
     told(&report);
     Ok(Some(report))
 }
@@ -159,18 +165,21 @@ fn acted(context: &Context, planned: Sweep, now: Now<'_>) -> (Vec<(ContainerId, 
     (seen, report)
 }
 
-/// Releases the addresses that earlier kernels' sandboxes left without a record, once in an epoch (F5). True when that is done.
-fn released(context: &Context, epoch: &str, report: &mut Report) -> bool {
-    if leases_done(&context.config.run_dir, epoch) {
-        return true;
+/// Releases the addresses that earlier kernels' sandboxes left without a record, once in an epoch for each place of leases (F5).
+/// Gives what has been looked through by now.
+fn released(context: &Context, epoch: &str, report: &mut Report) -> Looked {
+    let looked = looked(&context.config.run_dir, epoch);
+    let places = known_places(context);
+    if !looked.is_due(&places, boot_seconds()) {
+        return looked;
     }
-    let earlier = of_earlier_epochs(context, epoch, context.started + LONGEST);
+    let earlier = of_earlier_epochs(context, epoch, after(LOOK));
     for error in &earlier.errors {
-        tracing::warn!("an address of an earlier epoch could not be released: {}", error.msg);
+        tracing::warn!("not all addresses of earlier epochs are released: {}", error.msg);
     }
     report.released = earlier.released;
     report.kept = earlier.unknown;
-    earlier.complete
+    looked.after(&places, earlier.complete, boot_seconds())
 }
 
 /// Says when the next sweep is due. Said first and looked at again then: a DEL that was queued in between has either seen what
@@ -179,7 +188,7 @@ fn until_next(
     context: &Context,
     (began, seen): (u64, &[(ContainerId, IfName)]),
     report: &Report,
-    leases: Option<&str>,
+    looked: &Looked,
 ) -> Result<(), CniError> {
     let config = &context.config;
     let mut said = None;
@@ -195,7 +204,7 @@ fn until_next(
         };
         let at = next(boot_seconds(), &rest);
         if said.is_none_or(|said| at < said) {
-            ended(&config.run_dir, at, leases)?;
+            ended(&config.run_dir, at, looked)?;
             said = Some(at);
         }
     }

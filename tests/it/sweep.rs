@@ -11,7 +11,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 /// A sweep is due at this time of `CLOCK_BOOTTIME`.
 pub fn due_at(node: &Node, seconds: u64) {
-    let file = std::fs::File::create(node.run_dir().join("sweep")).unwrap();
+    let mut options = std::fs::File::options();
+    let file = options.write(true).create(true).truncate(false).open(node.run_dir().join("sweep")).unwrap();
     file.set_modified(UNIX_EPOCH + Duration::from_secs(seconds)).unwrap();
 }
 
@@ -292,7 +293,7 @@ fn f14_sweeps_and_gcs_between_an_undone_add_and_its_del_make_it_call_nobody() {
         refused(&node.call("ADD", sandbox).networks("no").run(), 99);
     }
     let before = node.calls().len();
-    [&mut gone, &mut forgotten].map(|sandbox| sandbox.netns.vanish());
+    [&mut gone, &mut forgotten].into_iter().for_each(|sandbox| sandbox.netns.vanish());
     swept(&node);
     succeeded(&any_call(&node).set("cni.dev/valid-attachments", json!([])).run());
     swept(&node);
@@ -509,6 +510,63 @@ fn d14_after_a_reboot_in_the_middle_of_everything_one_sweep_frees_all() {
         eventually("the sweep's end", || (sweeps(&node) > 0).then_some(()));
         assert_eq!((leases().len(), new.netns.links()), (1, vec!["eth0".to_owned()]));
         assert_eq!(node.records().len(), 1);
+    });
+}
+
+/// A lease of a sandbox that nobody knows, from before the kernel's start.
+fn lease_of_before(network: &str, address: &str) -> PathBuf {
+    let path = Path::new("/var/lib/cni/networks").join(network).join(address);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(&path, "of-before\r\nnet1").unwrap();
+    std::fs::File::options().write(true).open(&path).unwrap().set_modified(UNIX_EPOCH).unwrap();
+    path
+}
+
+#[test]
+fn f5_a_network_that_becomes_known_later_in_the_epoch_is_looked_through_too() {
+    isolated(|_| {
+        let node = real_node();
+        node.master(&json!({ "logLevel": "debug" }));
+        let first = lease_of_before("net-a", "10.77.2.9");
+        let manifest = |name: &str, number| node.nad_text("default", name, &bridge(name, number).to_string());
+        manifest("net-a", 2);
+        swept(&node);
+        assert!(!first.exists(), "{}", node.log());
+        // Nothing is looked for twice where nothing can be.
+        let again = lease_of_before("net-a", "10.77.2.10");
+        swept(&node);
+        assert!(again.exists(), "{}", node.log());
+        let second = lease_of_before("net-b", "10.77.3.9");
+        manifest("net-b", 3);
+        swept(&node);
+        assert!(!second.exists() && !again.exists(), "{}", node.log());
+        // Another configuration on the same node, which does not know them, has the first one's work not done again.
+        let third = lease_of_before("net-b", "10.77.3.10");
+        let here = node.networks();
+        node.master(&json!({ "networkDirs": [node.root().join("none")] }));
+        swept(&node);
+        node.master(&json!({ "networkDirs": [here] }));
+        swept(&node);
+        assert!(third.exists(), "{}", node.log());
+    });
+}
+
+#[test]
+fn f5_a_place_that_cannot_be_looked_through_now_is_tried_again() {
+    isolated(|_| {
+        let node = real_node();
+        node.master(&json!({ "logLevel": "debug" }));
+        node.nad_text("default", "net-a", &bridge("net-a", 2).to_string());
+        let place = Path::new("/var/lib/cni/networks/net-a");
+        std::fs::create_dir_all(place.parent().unwrap()).unwrap();
+        std::fs::write(place, "no directory").unwrap();
+        swept(&node);
+        std::fs::remove_file(place).unwrap();
+        let lease = lease_of_before("net-a", "10.77.2.9");
+        eventually("another look", || {
+            swept(&node);
+            (!lease.exists()).then_some(())
+        });
     });
 }
 
