@@ -1,36 +1,72 @@
 //! DEL of what has no record: added before meta-cni, under Multus, or the record was lost (F13).
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Instant;
 
 use crate::cni::{AttachmentId, CniError, IfName};
+use crate::config::MasterConfig;
 use crate::gather::{Resolver, binaries};
 use crate::plan::del::Foreign;
-use crate::plan::made::Made;
+use crate::plan::foreign::Cached;
+use crate::plan::made::{Made, Traces};
 use crate::plan::record::{Record, State};
 use crate::plan::{Pod, Sandbox};
-use crate::store::foreign::{Kept, LIBCNI_CACHE, libcni, multus};
+use crate::store::foreign::{Kept, LIBCNI_CACHE, cached, libcni, multus};
+use crate::store::records::{Damaged, Sandboxed};
 
 use super::Acting;
 use super::leases::release;
 use super::undo::{delete, finish, namespace};
 
 /// What is lost of a sandbox's records.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub struct Lost {
     /// There were some that could not be read; otherwise there is none.
     pub damaged: bool,
     /// That of the interface of the runtime's own call is among them.
     pub primary: bool,
+    /// Something tells that there was such an interface, or nothing that there is any other.
+    pub guess: bool,
+    /// Interfaces without a record that other calls of the runtime made: they are left alone.
+    pub others: BTreeSet<String>,
 }
 
 impl Lost {
-    /// What is lost beside `made`, which is what is known of the runtime's call for `request`.
+    /// What is lost beside `made`, which is what is known of the runtime's call for `request`: the records that were `damaged`,
+    /// without those of `others`.
     #[must_use]
-    pub fn of(made: &Made, request: &IfName, damaged: bool) -> Self {
+    pub fn of(made: &Made, request: &IfName, damaged: &[Damaged], others: BTreeSet<String>) -> Self {
         let mut known = made.records.iter().map(|record| &record.attachment.ifname).chain(&made.tombstones);
-        Self { damaged, primary: !known.any(|ifname| ifname == request) }
+        let alone = made.others.is_empty() && others.is_empty();
+        let traced = damaged.iter().any(|one| one.ifname == request.as_str());
+        Self {
+            damaged: !damaged.is_empty(),
+            primary: !known.any(|ifname| ifname == request),
+            guess: alone || traced,
+            others,
+        }
     }
+}
+
+/// The interfaces of a living sandbox that a call for `id` leaves alone, though nothing is on record of them. `links` are those of
+/// its namespace, for a call that comes to make more there.
+#[must_use]
+pub fn of_others(
+    config: &MasterConfig,
+    found: &Sandboxed,
+    id: &AttachmentId,
+    links: BTreeSet<String>,
+) -> BTreeSet<String> {
+    // Runtimes have a loopback network too, of which there is an entry for every sandbox.
+    let ours = |one: &Cached| one.container_id == id.container_id.as_str() && one.network == config.name.as_str();
+    let cached = cached(LIBCNI_CACHE.as_ref()).into_iter().filter(ours).map(|one| one.ifname);
+    let traces = Traces {
+        damaged: found.damaged.iter().map(|one| (one.ifname.clone(), one.request.clone())).collect(),
+        called: cached.chain(found.records.iter().map(|record| record.request.to_string())).collect(),
+        links,
+    };
+    traces.of_others(&id.ifname)
 }
 
 /// DEL of what we have no record of: added before meta-cni, under Multus, or its record was lost. Gives what failed.
@@ -39,7 +75,7 @@ pub fn without_record(
     id: &AttachmentId,
     netns: Option<&Path>,
     deadline: Instant,
-    lost: Lost,
+    lost: &Lost,
 ) -> Vec<CniError> {
     let kept = if lost.primary { kept_of(acting, id) } else { Kept::default() };
     let names: Vec<&str> = kept.attachments.iter().map(|foreign| foreign.network.as_str()).collect();
@@ -50,9 +86,9 @@ pub fn without_record(
     if errors.is_empty() {
         kept.forget();
     }
-    let released = release(acting, id, netns, deadline, lost.damaged);
+    let released = release(acting, id, netns, deadline, lost);
     errors.extend(released.errors);
-    if lost.primary && kept.attachments.is_empty() && !released.interfaces.contains(&id.ifname) {
+    if lost.primary && lost.guess && kept.attachments.is_empty() && !released.interfaces.contains(&id.ifname) {
         // Without a trace of an attachment, links of that name in the namespace may be anybody's: they are not touched.
         guess(acting, id, netns.filter(|_| lost.damaged), deadline);
     }

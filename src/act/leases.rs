@@ -17,29 +17,30 @@ use crate::store::foreign::{LIBCNI_CACHE, cached};
 use crate::store::leases::{Leased, booted, leases};
 use crate::store::lock::{Attempt, try_sandbox};
 
-use super::foreign::{adopted, foreign_record};
+use super::foreign::{Lost, adopted, foreign_record};
 use super::sandbox::note;
 use super::{Acting, Context, live, unwritten};
 
 /// The interface of a lease that does not name one, when no runtime's call does either.
 const USUAL: &str = "eth0";
 
-/// Releases every address that the sandbox of `id` has in a network which this node knows, but for those of its records. With
-/// `damaged` the networks of other sandboxes' records are looked through too.
+/// Releases every address that the sandbox of `id` has in a network which this node knows, but for those of its records and of
+/// other calls. With damaged records the networks of other sandboxes' records are looked through too.
 pub fn release(
     acting: &Acting<'_>,
     id: &AttachmentId,
     netns: Option<&Path>,
     deadline: Instant,
-    damaged: bool,
+    lost: &Lost,
 ) -> Released {
-    let networks = known(acting.context, damaged);
-    let mut released = Released::default();
+    let networks = known(acting.context, lost.damaged);
+    let mut released = Released { spared: lost.others.clone(), ..Released::default() };
     for place in places(&networks) {
         release_in(acting, &place, (id, netns), deadline, &mut released);
     }
     unwritten::release(&networks);
     let Released { addresses, errors, .. } = &released;
+    let damaged = lost.damaged;
     if damaged || *addresses > 0 || !errors.is_empty() {
         tracing::warn!(damaged, addresses, failed = errors.len(), "addresses released without a record");
     }
@@ -53,6 +54,8 @@ pub struct Released {
     pub addresses: usize,
     /// How many are reserved still.
     pub standing: usize,
+    /// The interfaces whose addresses stay.
+    pub spared: BTreeSet<String>,
     /// The interfaces of which DEL was run.
     pub interfaces: BTreeSet<IfName>,
     /// What failed; it is in the queue.
@@ -72,7 +75,8 @@ fn release_in(
         tracing::warn!(error = error.story(), "leases cannot be looked through");
         Vec::new()
     });
-    held.retain(|one| one.lease.container == id.container_id);
+    let spared = |ifname: Option<&IfName>| ifname.is_some_and(|ifname| released.spared.contains(ifname.as_str()));
+    held.retain(|one| one.lease.container == id.container_id && !spared(one.lease.ifname.as_ref()));
     // One attachment may have several.
     let names: BTreeSet<&IfName> = held.iter().map(|one| one.lease.ifname.as_ref().unwrap_or(&id.ifname)).collect();
     for ifname in names {

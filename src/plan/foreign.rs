@@ -42,6 +42,12 @@ pub struct Cached {
     /// `CNI_NETNS` of the ADD; empty when the entry does not say.
     #[serde(default)]
     pub netns: PathBuf,
+    /// `CNI_IFNAME` of the ADD; empty when the entry does not say.
+    #[serde(rename = "ifName", default)]
+    pub ifname: String,
+    /// The network's name; empty when the entry does not say.
+    #[serde(rename = "networkName", default)]
+    pub network: String,
 }
 
 impl Cached {
@@ -184,7 +190,12 @@ mod tests {
     #[test]
     fn f5_an_entry_says_whose_namespace_it_is() {
         let ours = r#"{"cniVersion":"1.0.0","name":"meta-cni","plugins":[{"type":"meta-cni"}]}"#;
-        let expected = Cached { container_id: "c1".to_owned(), netns: "/run/netns/x".into() };
+        let expected = Cached {
+            container_id: "c1".to_owned(),
+            netns: "/run/netns/x".into(),
+            ifname: "eth0".to_owned(),
+            network: "cbr0".to_owned(),
+        };
         assert_eq!(Cached::read(cache(ours, "c1").as_bytes()), Some(expected));
         assert_eq!(Cached::read(b"{}"), None);
     }

@@ -2,6 +2,8 @@
 //!
 //! CHECK runs it forwards, DEL backwards; neither decides anything about networks (A19-A24).
 
+use std::collections::BTreeSet;
+
 use crate::cni::IfName;
 
 use super::record::{Record, State};
@@ -42,5 +44,65 @@ impl Made {
     pub fn checkable(&self) -> impl Iterator<Item = &Record> {
         let can = |record: &&Record| !record.attachment.disable_check && record.attachment.cni_version.has_check();
         self.records.iter().filter(can)
+    }
+}
+
+/// What tells whose the interfaces of a living sandbox are of which nothing is on record.
+#[derive(Debug, Default)]
+pub struct Traces {
+    /// Of its damaged records: the interface, and the runtime's call that it is of as far as that can be read.
+    pub damaged: Vec<(String, Option<String>)>,
+    /// Interfaces of the runtime's calls: of those on record, and those that its cache has an ADD of.
+    pub called: BTreeSet<String>,
+    /// The links of the namespace, for a call that comes to make more there.
+    pub links: BTreeSet<String>,
+}
+
+impl Traces {
+    /// The interfaces that a call for `request` leaves alone: those of other calls of the runtime, which may be alive.
+    #[must_use]
+    pub fn of_others(&self, request: &IfName) -> BTreeSet<String> {
+        let Self { damaged, called, links } = self;
+        let lost = || damaged.iter().map(|(ifname, _)| ifname);
+        let another = called.iter().any(|ifname| *ifname != request.as_str());
+        let is_others = |ifname: &String| {
+            let told = damaged.iter().find(|(name, _)| name == ifname).and_then(|(_, told)| told.as_ref());
+            // A name that no call has may be the damage.
+            let known = |told: &&String| {
+                *told == request.as_str() || called.contains(*told) || lost().any(|ifname| ifname == *told)
+            };
+            match told.filter(known) {
+                Some(told) => told != request.as_str(),
+                None => another || links.contains(ifname),
+            }
+        };
+        let all = lost().chain(called).chain(links).filter(|ifname| *ifname != request.as_str());
+        all.filter(|ifname| is_others(ifname)).cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn f4_an_interface_is_another_calls_if_something_tells_so_and_in_doubt_when_more_are_to_be_made() {
+        let others = |damaged: &[(&str, Option<&str>)], called: &[&str], links: &[&str], request: &str| {
+            let set = |names: &[&str]| names.iter().map(ToString::to_string).collect::<BTreeSet<_>>();
+            let damaged = damaged.iter().map(|(name, told)| (name.to_string(), told.map(str::to_owned))).collect();
+            let traces = Traces { damaged, called: set(called), links: set(links) };
+            traces.of_others(&IfName::new(request).unwrap()).into_iter().collect::<Vec<_>>().join(" ")
+        };
+        let lost = [("eth0", Some("eth0")), ("net1", Some("eth0"))];
+        assert_eq!(others(&lost, &[], &["eth0", "net1"], "eth0"), "");
+        assert_eq!(others(&lost, &[], &[], "eth1"), "eth0 net1");
+        // What cannot be read tells nothing; the runtime's cache does, and for who comes to make more the kernel.
+        let illegible = [("eth0", None), ("net1", Some("etx0"))];
+        assert_eq!(others(&illegible, &[], &[], "eth0"), "");
+        assert_eq!(others(&illegible, &["eth0"], &[], "eth1"), "eth0 net1");
+        assert_eq!(others(&illegible, &["eth0"], &[], "eth0"), "");
+        assert_eq!(others(&illegible, &[], &["eth0", "net1"], "eth1"), "eth0 net1");
+        // Nothing is there but an address.
+        assert_eq!(others(&[], &["eth0", "eth1"], &[], "eth1"), "eth0");
     }
 }

@@ -152,6 +152,14 @@ pub fn unseal<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, RecordE
     serde_json::from_str(envelope.record.get()).map_err(RecordError::Content)
 }
 
+/// The first text that `bytes`, which are no record, have for `key`, if that much of them can be read.
+#[must_use]
+pub fn legible(bytes: &[u8], key: &str) -> Option<String> {
+    let text = String::from_utf8_lossy(bytes);
+    let (_, after) = text.split_once(&format!("\"{key}\":\""))?;
+    after.split_once('"').map(|(value, _)| value.to_owned())
+}
+
 fn checksum(text: &str) -> String {
     format!("crc32:{:08x}", crc32fast::hash(text.as_bytes()))
 }

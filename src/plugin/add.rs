@@ -100,7 +100,8 @@ fn report(config: &MasterConfig, records: &[Record]) -> Result<String, CniError>
     answer(primary, config.prev_result.as_deref(), config.cni_version)
 }
 
-fn links(netns: &Netns) -> Result<BTreeSet<String>, CniError> {
+/// The names of the links in the namespace.
+pub(super) fn links(netns: &Netns) -> Result<BTreeSet<String>, CniError> {
     Ok(netns.links().map_err(no_namespace)?.into_iter().map(|link| link.name).collect())
 }
 

@@ -3,12 +3,14 @@
 use std::collections::BTreeSet;
 
 use crate::act::Acting;
-use crate::act::foreign::{Lost, without_record};
+use crate::act::foreign::{Lost, of_others, without_record};
 use crate::act::undo::finish;
 use crate::cni::{AttachmentId, CniError, Code};
 use crate::netns::Netns;
 use crate::plan::made::Made;
 use crate::plan::outcome::together;
+
+use super::add::links;
 
 /// Clears the way for an ADD of `id` in `netns`; gives the interface names that other ADDs of the sandbox have
 /// on record, which are taken whether there are links or not.
@@ -18,7 +20,11 @@ use crate::plan::outcome::together;
 pub(super) fn clear(acting: &Acting<'_>, id: &AttachmentId, netns: &Netns) -> Result<BTreeSet<String>, CniError> {
     let records = &acting.context.records;
     let found = records.of(&id.container_id)?;
-    let damaged = !found.damaged.is_empty();
+    let others = match found.damaged.is_empty() {
+        true => BTreeSet::new(),
+        false => of_others(&acting.context.config, &found, id, links(netns)?),
+    };
+    let damaged = found.damaged.into_iter().filter(|one| !others.contains(&one.ifname)).collect::<Vec<_>>();
     let made = Made::of(found.records, &id.ifname);
     if made.is_complete() && made.records.iter().all(|record| record.netns == Some(netns.identity())) {
         let msg = format!("{} of this sandbox is attached already and is left as it is", id.ifname);
@@ -28,12 +34,12 @@ pub(super) fn clear(acting: &Acting<'_>, id: &AttachmentId, netns: &Netns) -> Re
         records.remove(&id.container_id, tombstone)?;
     }
     let deadline = acting.context.add_deadline();
-    let (aside, errors) = records.put_aside(&id.container_id, found.damaged);
+    let lost = Lost::of(&made, &id.ifname, &damaged, others);
+    let (aside, errors) = records.put_aside(&id.container_id, damaged);
     let mut errors: Vec<CniError> = errors.into_iter().map(CniError::from).collect();
-    if damaged {
+    if lost.damaged {
         // The DEL that comes one day will not see any more that something is unknown.
-        let lost = Lost::of(&made, &id.ifname, damaged);
-        errors.extend(without_record(acting, id, Some(netns.path()), deadline, lost));
+        errors.extend(without_record(acting, id, Some(netns.path()), deadline, &lost));
     }
     for record in made.records.into_iter().rev() {
         let (ifname, network) = (&record.attachment.ifname, &record.attachment.network);

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::cni::{ContainerId, IfName};
-use crate::plan::record::{Record, RecordError, seal};
+use crate::plan::record::{Record, RecordError, legible, seal};
 
 use super::atomic::{Survives, append, write};
 use super::{MOST_STATE, Owner, StoreError, exists, is_dir, list, make_dir, queue, read, remove, remove_if_empty};
@@ -36,6 +36,10 @@ pub struct Damaged {
     pub ifname: String,
     /// What is wrong with it, as the end of a sentence.
     pub why: String,
+    /// `CNI_IFNAME` of the runtime's call it is of, if that much of it can be read.
+    pub request: Option<String>,
+    /// The path of its namespace, likewise.
+    pub netns: Option<PathBuf>,
 }
 
 impl Records {
@@ -91,9 +95,10 @@ impl Records {
                 Some(stem) => match parse(&path, id, stem)? {
                     Ok(Some(record)) => found.records.push(record),
                     Ok(None) => {}
-                    Err(why) => {
+                    Err((why, bytes)) => {
                         let ifname = stem.strip_suffix(LOST).unwrap_or(stem).to_owned();
-                        found.damaged.push(Damaged { path, ifname, why });
+                        let netns = legible(&bytes, "netns").map(PathBuf::from).filter(|path| path.is_absolute());
+                        found.damaged.push(Damaged { path, ifname, why, request: legible(&bytes, "request"), netns });
                     }
                 },
             }
@@ -153,7 +158,7 @@ impl Records {
     /// Renames a damaged file beside its place, and says so in the log. Its entry in the queue goes. There it stays, damaged still,
     /// until [`Aside::forget`]: whoever ends us before sends another DEL, which has to see that something is unknown.
     fn put_one_aside(&self, id: &ContainerId, damaged: Damaged) -> Result<Aside, StoreError> {
-        let Damaged { path, ifname, why } = damaged;
+        let Damaged { path, ifname, why, .. } = damaged;
         let place = path.with_file_name(format!("{ifname}{LOST}.json"));
         if path != place {
             std::fs::rename(&path, &place).map_err(StoreError::io("move", &path))?;
@@ -222,21 +227,24 @@ fn not_known(ifname: &str) -> String {
     )
 }
 
-/// The record at `path`, if there still is one, or why it is damaged.
-fn parse(path: &Path, id: &ContainerId, stem: &str) -> Result<Result<Option<Record>, String>, StoreError> {
+/// The record at `path`, if there still is one, or why it is damaged, with what can be read of it.
+fn parse(path: &Path, id: &ContainerId, stem: &str) -> Result<Parsed, StoreError> {
     let bytes = match read(path, Owner::Us, MOST_STATE) {
         Ok(Some(bytes)) => bytes,
         Ok(None) => return Ok(Ok(None)),
         Err(error) if error.passes() => return Err(error),
-        Err(error) => return Ok(Err(error.story())),
+        Err(error) => return Ok(Err((error.story(), Vec::new()))),
     };
     let ours = |record: &Record| record.sandbox.container_id == *id && record.attachment.ifname.as_str() == stem;
     Ok(match Record::read(&bytes) {
         Ok(record) if ours(&record) => Ok(Some(record)),
-        Ok(_) => Err("is the record of another attachment".to_owned()),
-        Err(error) => Err(story(&error)),
+        Ok(_) => Err(("is the record of another attachment".to_owned(), Vec::new())),
+        Err(error) => Err((story(&error), bytes)),
     })
 }
+
+/// A record, none, or why a file is none and what is in it.
+type Parsed = Result<Option<Record>, (String, Vec<u8>)>;
 
 fn story(error: &RecordError) -> String {
     match error {

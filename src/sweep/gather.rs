@@ -12,7 +12,7 @@ use crate::store::foreign::{LIBCNI_CACHE, namespaces};
 use crate::store::leases::booted;
 use crate::store::records::Damaged;
 use crate::store::sweep::{stale_temporaries, written};
-use crate::store::{MOST_STATE, Owner, is_untidy, lock, queue, read};
+use crate::store::{is_untidy, lock, queue};
 
 /// What is known of every sandbox of this node that left anything here.
 pub(super) fn all(context: &Context) -> Result<Vec<Facts>, CniError> {
@@ -72,7 +72,8 @@ fn empty(id: ContainerId, untidy: bool) -> Facts {
 fn request(records: &[(Record, bool)], damaged: &[Damaged]) -> Option<IfName> {
     let first = damaged.first()?;
     let known = records.first().map(|(record, _)| record.request.clone());
-    known.or_else(|| IfName::new(first.ifname.clone()).ok()).or_else(|| IfName::new("eth0").ok())
+    let told = || first.request.iter().chain([&first.ifname]).find_map(|name| IfName::new(name.clone()).ok());
+    known.or_else(told).or_else(|| IfName::new("eth0").ok())
 }
 
 /// What became of a sandbox with damaged records. What can be read tells; else libcni, which remembers every ADD that
@@ -90,19 +91,11 @@ fn fate(run_dir: &Path, id: &ContainerId, records: &[(Record, bool)], damaged: &
         Ok(_) => {}
     }
     // Damaged bytes may name a living namespace; that there is none where they say proves nothing.
-    let legible: Vec<PathBuf> = damaged.iter().filter_map(|one| legible(&one.path)).collect();
+    let legible: Vec<PathBuf> = damaged.iter().filter_map(|one| one.netns.clone()).collect();
     if !gone(&legible) {
         return Fate::Live;
     }
     let booted = booted(run_dir);
     let older = |one: &Damaged| Some(written(&one.path)? + 1 < booted?);
     if damaged.iter().all(|one| older(one) == Some(true)) { Fate::Gone } else { Fate::Unknown }
-}
-
-/// The path of the namespace in a damaged record, if that much of it can be read.
-fn legible(record: &Path) -> Option<PathBuf> {
-    let bytes = read(record, Owner::Us, MOST_STATE).ok().flatten()?;
-    let text = String::from_utf8_lossy(&bytes);
-    let (path, _) = text.split_once("\"netns\":\"")?.1.split_once('"')?;
-    Some(PathBuf::from(path)).filter(|path| path.is_absolute())
 }

@@ -183,6 +183,51 @@ fn a17_f2_a_del_that_is_killed_amid_what_is_lost_leaves_the_next_one_all_of_it()
 }
 
 #[test]
+fn a17_f4_a_call_for_another_interface_leaves_a_living_one_with_a_damaged_record_alone() {
+    // Told by what can be read of the record, by the runtime's cache and not at all.
+    for (legible, cached) in [(true, false), (false, true), (false, false)] {
+        isolated(|_| {
+            let what = format!("legible {legible}, cached {cached}");
+            let node = real_node();
+            node.nad_text("default", "net-a", &bridge("net-a", 2).to_string());
+            let sandbox = Sandbox::new();
+            let call = |operation: &str, ifname: &str| node.call(operation, &sandbox).env("CNI_IFNAME", ifname);
+            succeeded(&call("ADD", "eth0").networks("net-a").run());
+            for ifname in ["eth0", "net1"] {
+                let path = record_path(&node, &sandbox, ifname);
+                let mut bytes = std::fs::read(&path).unwrap();
+                bytes[20] ^= 1;
+                std::fs::write(&path, if legible { bytes } else { Vec::new() }).unwrap();
+            }
+            // The runtime's own loopback network says nothing.
+            let entries = [("cni-loopback", "lo"), ("meta-cni", "eth0")];
+            for (network, ifname) in &entries[..1 + usize::from(cached)] {
+                let entry = json!({ "kind": "cniCacheV1", "containerId": sandbox.id, "ifName": ifname, "config": "",
+                    "networkName": network, "netns": sandbox.netns.path() });
+                let path = Path::new("/var/lib/cni/results").join(format!("{network}-{}-{ifname}", sandbox.id));
+                std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+                std::fs::write(path, entry.to_string()).unwrap();
+            }
+            let of_eth0 = leases();
+            assert_eq!(of_eth0.len(), 2);
+            succeeded(&call("ADD", "eth1").run());
+            let now = leases();
+            assert!(now.len() == 3 && of_eth0.iter().all(|lease| now.contains(lease)), "{what}: {now:?}");
+            assert_eq!(sandbox.netns.links().len(), 3, "{what}");
+            succeeded(&call("DEL", "eth1").run());
+            // For all that anybody knows it was the last call of the sandbox.
+            let left = if legible || cached { (of_eth0, 2) } else { (vec![], 0) };
+            assert_eq!((leases(), sandbox.netns.links().len()), left, "{what}");
+            succeeded(&call("DEL", "eth0").run());
+            assert_eq!((leases().len(), host_veths().len()), (0, 0), "{what}: {}", node.log());
+            let quarantine = node.state().join("quarantine");
+            assert_eq!(left_of(&node, &sandbox), files_below(&quarantine), "{what}");
+            assert_eq!(files_below(&quarantine).len(), 4, "{what}");
+        });
+    }
+}
+
+#[test]
 fn a17_a_damaged_record_that_is_put_aside_is_not_queued_any_more() {
     let node = node_with(&json!({ "DEL": { "fail_first": 1, "error": { "code": 100 } } }));
     let sandbox = Sandbox::new();

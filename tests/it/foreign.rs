@@ -178,3 +178,20 @@ fn f13_a_del_of_multus_network_that_fails_is_kept_and_tried_again() {
         nothing_left(&node, &sandbox);
     });
 }
+
+#[test]
+fn f13_without_a_trace_of_an_attachment_the_primary_is_asked_only_if_the_sandbox_has_no_other() {
+    let node = node_with(&json!({}));
+    let [living, unknown] = [Sandbox::new(), Sandbox::new()];
+    succeeded(&node.call("ADD", &living).run());
+    succeeded(&node.call("DEL", &living).env("CNI_IFNAME", "eth5").run());
+    assert_eq!(node.order(), ["ADD eth0 main"]);
+    succeeded(&node.call("CHECK", &living).run());
+    succeeded(&node.call("DEL", &unknown).env("CNI_IFNAME", "eth5").run());
+    assert_eq!(node.order()[2..], ["DEL eth5 main"]);
+    // A damaged record of it is a trace.
+    succeeded(&node.call("ADD", &living).env("CNI_IFNAME", "eth1").run());
+    std::fs::write(node.state().join("attachments").join(&living.id).join("eth1.json"), "").unwrap();
+    succeeded(&node.call("DEL", &living).env("CNI_IFNAME", "eth1").run());
+    assert_eq!(node.order()[4..], ["DEL eth1 main"]);
+}
