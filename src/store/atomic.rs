@@ -29,19 +29,12 @@ pub enum Survives {
 /// # Errors
 /// [`StoreError`] naming the step; the old content is still there then, and no temporary file.
 pub fn write(path: &Path, bytes: &[u8], survives: Survives) -> Result<(), StoreError> {
-    let dir = path.parent().ok_or_else(|| StoreError::refused(path, "has no directory"))?;
-    match unnamed_in(dir)? {
-        Ok(file) => {
-            fill(&file, path, bytes, survives)?;
-            name(&file, dir, path)?;
+    let dir = dir_of(path)?;
+    match whole(dir, path, bytes, survives)? {
+        Whole::Unnamed(file) => name(&file, dir, path)?,
+        Whole::Temporary(file) => {
+            file.persist(path).map(drop).map_err(|error| StoreError::io("rename", path)(error.error))?
         }
-        // A file system that knows no files without a name.
-        Err(error) if error.raw_os_error() == Some(Errno::EOPNOTSUPP as i32) => {
-            let file = temporary(dir, path, create)?;
-            fill(file.as_file(), path, bytes, survives)?;
-            file.persist(path).map_err(|error| StoreError::io("rename", path)(error.error))?;
-        }
-        Err(error) => return Err(StoreError::io("make a file for", path)(error)),
     }
     if survives == Survives::Power {
         File::open(dir).and_then(|dir| dir.sync_all()).map_err(StoreError::io("sync the directory of", path))?;
@@ -54,22 +47,38 @@ pub fn write(path: &Path, bytes: &[u8], survives: Survives) -> Result<(), StoreE
 /// # Errors
 /// [`StoreError`] naming the step.
 pub fn write_new(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-    let dir = path.parent().ok_or_else(|| StoreError::refused(path, "has no directory"))?;
-    let named = match unnamed_in(dir)? {
-        Ok(file) => {
-            fill(&file, path, bytes, Survives::Process)?;
-            link(&file, path)
-        }
-        Err(error) if error.raw_os_error() == Some(Errno::EOPNOTSUPP as i32) => {
-            let file = temporary(dir, path, create)?;
-            fill(file.as_file(), path, bytes, Survives::Process)?;
-            file.persist_noclobber(path).map(drop).map_err(|error| error.error)
-        }
-        Err(error) => return Err(StoreError::io("make a file for", path)(error)),
+    let named = match whole(dir_of(path)?, path, bytes, Survives::Process)? {
+        Whole::Unnamed(file) => link(&file, path),
+        Whole::Temporary(file) => file.persist_noclobber(path).map(drop).map_err(|error| error.error),
     };
     match named {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         named => named.map_err(StoreError::io("name", path)),
+    }
+}
+
+fn dir_of(path: &Path) -> Result<&Path, StoreError> {
+    path.parent().ok_or_else(|| StoreError::refused(path, "has no directory"))
+}
+
+/// A file with all its content, and not yet with its name.
+enum Whole {
+    /// It has none.
+    Unnamed(File),
+    /// It has one that no reader loads, because the file system knows no files without a name.
+    Temporary(tempfile::NamedTempFile<File>),
+}
+
+/// `bytes` in a file that is to be named `path`, in `dir`, which is made if it is not there.
+fn whole(dir: &Path, path: &Path, bytes: &[u8], survives: Survives) -> Result<Whole, StoreError> {
+    match unnamed_in(dir)? {
+        Ok(file) => fill(&file, path, bytes, survives).map(|()| Whole::Unnamed(file)),
+        Err(error) if error.raw_os_error() == Some(Errno::EOPNOTSUPP as i32) => {
+            let file = temporary(dir, path, create)?;
+            fill(file.as_file(), path, bytes, survives)?;
+            Ok(Whole::Temporary(file))
+        }
+        Err(error) => Err(StoreError::io("make a file for", path)(error)),
     }
 }
 
