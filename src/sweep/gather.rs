@@ -59,8 +59,11 @@ pub(super) fn of(context: &Context, id: ContainerId) -> Result<Facts, CniError> 
 /// Temporary files of writers that died, outside the places of sandboxes.
 pub(super) fn litter(context: &Context) -> Vec<PathBuf> {
     let config = &context.config;
-    let status = config.run_dir.join("status");
-    [&config.state_dir, &config.run_dir, &status].into_iter().flat_map(|dir| stale_temporaries(dir)).collect()
+    let (status, quarantine) = (config.run_dir.join("status"), config.state_dir.join("quarantine"));
+    [&config.state_dir, &config.run_dir, &status, &quarantine]
+        .into_iter()
+        .flat_map(|dir| stale_temporaries(dir))
+        .collect()
 }
 
 fn empty(id: ContainerId, untidy: bool) -> Facts {

@@ -613,9 +613,12 @@ fn what_stands_for_nothing_goes_unless_somebody_holds_it() {
         std::fs::File::create(&path).unwrap().set_modified(UNIX_EPOCH + Duration::from_secs(1)).unwrap();
         path
     };
+    let quarantine = node.state().join("quarantine");
+    std::fs::create_dir(&quarantine).unwrap();
     let temporary = [
         old(node.state().join(".primary.json.x.tmp")),
         old(node.run_dir().join(".epoch.x")),
+        old(quarantine.join(".c1.eth0.1.reason.x.tmp")),
         old(record_path(&node, &live, "eth0").with_file_name(".eth0.json.x.tmp")),
     ];
     let lock = std::fs::File::open(lock_path(&node, &held)).unwrap();
