@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Instant;
 
-use crate::cni::{AttachmentId, CniError, IfName};
+use crate::cni::{AttachmentId, CniError, IfName, Operation};
 use crate::config::MasterConfig;
 use crate::gather::{Resolver, binaries};
 use crate::plan::del::Foreign;
@@ -17,7 +17,7 @@ use crate::store::records::{Damaged, Sandboxed};
 
 use super::Acting;
 use super::leases::release;
-use super::undo::{delete, finish, namespace};
+use super::undo::{delete, finish, judge, namespace};
 
 /// What is lost of a sandbox's records.
 #[derive(Debug)]
@@ -26,6 +26,8 @@ pub struct Lost {
     pub damaged: bool,
     /// That of the interface of the runtime's own call is among them.
     pub primary: bool,
+    /// There was one of that interface: so something was begun there.
+    pub begun: bool,
     /// Something tells that there was such an interface, or nothing that there is any other.
     pub guess: bool,
     /// Interfaces without a record that other calls of the runtime made: they are left alone.
@@ -40,12 +42,8 @@ impl Lost {
         let mut known = made.records.iter().map(|record| &record.attachment.ifname).chain(&made.tombstones);
         let alone = made.others.is_empty() && others.is_empty();
         let traced = damaged.iter().any(|one| one.ifname == request.as_str());
-        Self {
-            damaged: !damaged.is_empty(),
-            primary: !known.any(|ifname| ifname == request),
-            guess: alone || traced,
-            others,
-        }
+        let primary = !known.any(|ifname| ifname == request);
+        Self { damaged: !damaged.is_empty(), primary, begun: primary && traced, guess: alone || traced, others }
     }
 }
 
@@ -90,7 +88,7 @@ pub fn without_record(
     errors.extend(released.errors);
     if lost.primary && lost.guess && kept.attachments.is_empty() && !released.interfaces.contains(&id.ifname) {
         // Without a trace of an attachment, links of that name in the namespace may be anybody's: they are not touched.
-        guess(acting, id, netns.filter(|_| lost.damaged), deadline);
+        errors.extend(guess(acting, id, netns.filter(|_| lost.damaged), deadline, lost.begun).err());
     }
     errors
 }
@@ -166,13 +164,20 @@ pub(super) fn foreign_record(
     }
 }
 
-/// DEL of the current primary, because nothing is known. Best effort: there may never have been anything.
-fn guess(acting: &Acting<'_>, id: &AttachmentId, netns: Option<&Path>, deadline: Instant) {
+/// DEL of the current primary, because nothing is known. Best effort, for there may never have been anything; but where
+/// something was `begun`, what was cut short is on record from then on, and done again.
+fn guess(
+    acting: &Acting<'_>,
+    id: &AttachmentId,
+    netns: Option<&Path>,
+    deadline: Instant,
+    begun: bool,
+) -> Result<(), CniError> {
     let network = match Resolver::new(&acting.context.config).primary_now() {
         Ok(network) => network,
         Err(error) => {
             tracing::info!("no record and no primary, so there is nothing to delete: {}", error.msg);
-            return;
+            return Ok(());
         }
     };
     let foreign = Foreign {
@@ -185,8 +190,17 @@ fn guess(acting: &Acting<'_>, id: &AttachmentId, netns: Option<&Path>, deadline:
     };
     let mut record = foreign_record(acting, id, netns, &foreign, (0, 1));
     record.sandbox.netns = namespace(&record, netns);
-    for failure in delete(acting, &record, deadline) {
-        let error = failure.error(&record.attachment, crate::cni::Operation::Del);
+    let (again, vain): (Vec<_>, Vec<_>) =
+        delete(acting, &record, deadline).into_iter().partition(|failure| begun && failure.was_cut_short());
+    for failure in vain {
+        let error = failure.error(&record.attachment, Operation::Del);
         tracing::warn!("no record, so the current primary was asked, in vain: {}", error.msg);
     }
+    if again.is_empty() {
+        return Ok(());
+    }
+    if let Err(error) = acting.context.records.put(&record) {
+        tracing::warn!(error = error.story(), "not recorded");
+    }
+    judge(acting, &record, again)
 }

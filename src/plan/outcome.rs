@@ -64,6 +64,13 @@ impl Failure {
         matches!(&self.cause, Cause::Missing(MissingBinary { not_executable: None, .. }))
     }
 
+    /// True when something ended the plugin, or kept it from starting, and it said nothing itself: another attempt may well
+    /// succeed.
+    #[must_use]
+    pub const fn was_cut_short(&self) -> bool {
+        matches!(&self.cause, Cause::Signal(_) | Cause::Deadline(_) | Cause::Lost(_) | Cause::NotStarted(_))
+    }
+
     /// True when the plugin did nothing, because it does not know the version of its configuration.
     #[must_use]
     pub fn refuses_the_version(&self) -> bool {

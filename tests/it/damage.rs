@@ -240,6 +240,40 @@ fn a17_a_damaged_record_that_is_put_aside_is_not_queued_any_more() {
 }
 
 #[test]
+fn a17_f6_a_fallback_that_was_cut_short_is_queued_and_done_again() {
+    let cases: [(&str, Option<&str>, Value); 4] = [
+        ("killed", Some("{"), json!({ "signal": 9 })),
+        // It said why: nobody knows whether it is the one to ask, and the pod must go.
+        ("refused", Some("{"), json!({ "error": { "code": 100 } })),
+        // Nothing says that anything was begun on that interface, or at all.
+        ("of another interface", None, json!({ "signal": 9 })),
+        ("without a record", None, json!({ "signal": 9 })),
+    ];
+    for (what, damage, mut failure) in cases {
+        failure["fail_first"] = json!(1);
+        let node = node_with(&json!({ "DEL": failure }));
+        let sandbox = Sandbox::new();
+        succeeded(&node.call("ADD", &sandbox).run());
+        let path = record_path(&node, &sandbox, "eth0");
+        match (what, damage) {
+            (_, Some(text)) => std::fs::write(&path, text).unwrap(),
+            ("without a record", None) => std::fs::remove_file(&path).unwrap(),
+            (_, None) => std::fs::rename(&path, path.with_file_name("net1.json")).unwrap(),
+        }
+        let quarantine = node.state().join("quarantine");
+        if what == "killed" {
+            refused(&node.call("DEL", &sandbox).run(), 704);
+            assert_eq!((node.records().len(), files_below(&node.state().join("queue")).len()), (1, 1), "{what}");
+        }
+        succeeded(&node.call("DEL", &sandbox).run());
+        let dels = node.calls_of("DEL").len();
+        assert_eq!(dels, if what == "killed" { 2 } else { 1 }, "{what}");
+        let left = left_of(&node, &sandbox);
+        assert!(left.iter().all(|path| path.starts_with(&quarantine)), "{what}: left {left:?}");
+    }
+}
+
+#[test]
 fn a17_an_add_puts_a_damaged_record_aside_and_goes_on() {
     let node = node_with(&json!({}));
     let sandbox = Sandbox::new();
