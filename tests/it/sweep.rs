@@ -285,6 +285,31 @@ fn f6_what_can_never_heal_is_given_up_after_everything_was_tried() {
 }
 
 #[test]
+fn f5_d14_addresses_of_a_primary_that_turns_up_late_are_released_then() {
+    isolated(|_| {
+        let node = real_node();
+        node.master(&json!({ "logLevel": "debug" }));
+        let sandbox = gone(&node);
+        // The power failed, and all that was kept of it is the address.
+        std::fs::remove_dir_all(node.state()).unwrap();
+        std::fs::remove_file(node.run_dir().join("epoch")).unwrap();
+        let all = leases();
+        let [lease] = &all[..] else { panic!("one address") };
+        let lease = Path::new("/var/lib/cni/networks").join(lease);
+        let long_ago = UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+        std::fs::File::options().write(true).open(&lease).unwrap().set_modified(long_ago).unwrap();
+        let primary = node.conf().join("10-primary.conflist");
+        let text = std::fs::read_to_string(&primary).unwrap();
+        std::fs::remove_file(&primary).unwrap();
+        swept(&node);
+        assert!(lease.exists(), "nobody knows the network");
+        std::fs::write(&primary, text).unwrap();
+        swept(&node);
+        assert!(!lease.exists(), "{}: {}", sandbox.id, node.log());
+    });
+}
+
+#[test]
 fn f14_sweeps_and_gcs_between_an_undone_add_and_its_del_make_it_call_nobody() {
     let node = loud(&json!({}));
     node.nad("default", "no", &scripted("no", "extra", &json!({ "ADD": { "error": { "code": 99, "msg": "no" } } })));
