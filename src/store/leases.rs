@@ -77,7 +77,12 @@ pub fn release_unwritten(dir: &Path) -> Result<Option<usize>, StoreError> {
 fn unwritten(dir: &Path) -> Result<Vec<PathBuf>, StoreError> {
     let is_address = |name: &String| name.parse::<std::net::IpAddr>().is_ok();
     let paths = list(dir)?.into_iter().filter(is_address).map(|name| dir.join(name));
-    let is_empty = |path: &PathBuf| std::fs::symlink_metadata(path).is_ok_and(|seen| seen.is_file() && seen.len() == 0);
+    // Zeros: the power failed before the kernel had written what was in it.
+    let is_empty = |path: &PathBuf| {
+        let seen = std::fs::symlink_metadata(path).is_ok_and(|seen| seen.is_file() && seen.len() <= MOST);
+        seen && read(path, Owner::Admin, MOST)
+            .is_ok_and(|bytes| bytes.is_some_and(|all| all.is_empty() || all.contains(&0)))
+    };
     Ok(paths.filter(is_empty).collect())
 }
 
@@ -148,7 +153,8 @@ mod tests {
     fn f2_a_lease_without_a_word_goes_only_when_nobody_writes_one() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
-        for (name, text) in [("10.0.0.2", "c1\r\neth0"), ("10.0.0.3", ""), ("fd00::3", ""), ("last_reserved_ip.0", "")]
+        for (name, text) in
+            [("10.0.0.2", "c1\r\neth0"), ("10.0.0.3", ""), ("fd00::3", "c\0\0"), ("last_reserved_ip.0", "")]
         {
             std::fs::write(at(name), text).unwrap();
         }
