@@ -211,9 +211,12 @@ fn until_next(
     Ok(())
 }
 
-/// The one line in the log that says how it ended. Most sweeps find nothing.
+/// What the log says of it: how it ended, in one line, and what is kept although it may be dead. Most sweeps find nothing.
 fn told(report: &Report) {
     let Report { actions, live, waiting, busy, unknown, released, kept, left } = report;
+    for id in unknown {
+        tracing::warn!(sandbox = %id, "its records are damaged and nothing says whether it is alive: all of it is kept");
+    }
     let failed = actions.iter().filter(|action| action.error.is_some()).count();
     let (done, busy, unknown) = (actions.len() - failed, busy.len(), unknown.len());
     match done + failed + busy + unknown + released + kept + left {

@@ -490,6 +490,12 @@ fn a17_damaged_records_of_the_dead_are_put_aside_and_freed_and_those_of_the_livi
             assert!(reason.contains("eth0.json") && reason.ends_with('\n'), "{reason}");
         }
         assert_eq!(leases().len(), kept.len());
+        let log = node.log();
+        let is_named = |sandbox: &Sandbox| {
+            log.lines().any(|line| line.contains(&sandbox.id) && line.contains("nothing says whether it is alive"))
+        };
+        // All but those that are known to be alive.
+        assert_eq!(kept.iter().map(is_named).collect::<Vec<_>>(), [true, false, false, true], "{log}");
         for sandbox in &kept {
             assert!(record_path(&node, sandbox, "eth0").exists());
             succeeded(&node.call("DEL", sandbox).run());
