@@ -86,6 +86,10 @@ const IMPURE: [&str; 12] = [
     "tempfile::",
 ];
 
+/// Who reads the wall clock, which anyone may set: for the time in the log, for the name of what is put aside, and for how old a
+/// temporary file is. Whatever else has a time has one of a clock that cannot jump.
+const WALL_CLOCK: [&str; 3] = ["telemetry.rs", "store/records.rs", "store/sweep.rs"];
+
 /// Crates that the plugin must be free of: it is on the host of every pod.
 const NEVER_IN_THE_PLUGIN: [&str; 6] = ["tokio", "hyper", "kube", "rustls", "tonic", "openssl"];
 
@@ -221,6 +225,15 @@ fn impure(source: &Source) -> Vec<String> {
     hits.collect()
 }
 
+fn by_the_wall_clock(source: &Source) -> Vec<String> {
+    let known = WALL_CLOCK.iter().filter(|place| source.place == Path::new(place)).count();
+    let names = ["SystemTime::now", "UNIX_EPOCH.elapsed", "CLOCK_REALTIME"];
+    let looks = |line: String| names.iter().map(|name| line.matches(name).count()).sum::<usize>();
+    let count = if source.is_test() { known } else { source.code().into_iter().map(bare).map(looks).sum() };
+    let wrong = (count != known).then(|| format!("{}: {count} looks at the wall clock", source.place.display()));
+    wrong.into_iter().collect()
+}
+
 /// How a file opens, and how long it is.
 fn ill_formed(source: &Source) -> Vec<String> {
     let place = source.place.display();
@@ -267,6 +280,11 @@ fn the_vocabulary_and_plans_are_pure() {
 }
 
 #[test]
+fn the_wall_clock_is_read_where_nothing_depends_on_it() {
+    holds(by_the_wall_clock);
+}
+
+#[test]
 fn files_are_short_and_say_what_they_own() {
     holds(ill_formed);
 }
@@ -291,7 +309,7 @@ fn the_plugin_is_lean() {
 #[test]
 fn a_text_that_breaks_a_rule_is_seen() {
     let long = "//! Long.\n".to_owned() + &"// line\n".repeat(LONGEST_FILE);
-    let rules: [(Rule, &str, &str, bool); 18] = [
+    let rules: [(Rule, &str, &str, bool); 20] = [
         (wrong_imports, "cni/x.rs", "//! x\nuse crate::plan::Plan;\n", true),
         (wrong_imports, "plan/x.rs", "//! x\nlet a = crate::store::exists(x);\n", true),
         (wrong_imports, "plan/mod.rs", "//! x\nuse super::exec::Host;\n", true),
@@ -311,6 +329,8 @@ fn a_text_that_breaks_a_rule_is_seen() {
         (impure, "cni/x.rs", "//! x\nuse std::fs::read;\n", true),
         (impure, "cni/x.rs", "//! x\n#[cfg(test)]\nmod tests {\n    use std::fs::read;\n}\n", false),
         (impure, "store/x.rs", "//! x\nuse std::fs::read;\n", false),
+        (by_the_wall_clock, "exec/x.rs", "//! x\nlet now = SystemTime::now();\n", true),
+        (by_the_wall_clock, "telemetry.rs", "//! x\nlet now = SystemTime::now();\n", false),
         (ill_formed, "exec/x.rs", "use crate::plan::Plan;\n", true),
         (ill_formed, "exec/x.rs", &long, true),
         (ill_formed, "npwg/mod.rs", "//! x\npub mod a;\n", true),
