@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use crate::LEASES;
 use crate::harness::files_below;
 use crate::rng::Rng;
 use crate::world::World;
@@ -13,10 +12,7 @@ pub fn any(world: &World<'_>, id: &str, rng: &mut Rng) -> Option<(PathBuf, Strin
     let (which, how, bit) = (rng.below(64), rng.below(4), rng.below(8));
     let at = rng.next();
     let dirs = ["attachments", "queue"].map(|dir| world.node.state().join(dir).join(id));
-    let mut files: Vec<PathBuf> = dirs.iter().flat_map(|dir| files_below(dir)).collect();
-    if !LEASES {
-        files.retain(|path| path.file_name().is_some_and(|name| name == "eth0.json"));
-    }
+    let files: Vec<PathBuf> = dirs.iter().flat_map(|dir| files_below(dir)).collect();
     let path = files.get(which % files.len().max(1))?.clone();
     let mut bytes = std::fs::read(&path).unwrap();
     let at = usize::try_from(at % bytes.len().max(1) as u64).unwrap();

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::clock;
 use crate::harness::{Call, Output};
 use crate::rng::Rng;
 
@@ -74,12 +75,17 @@ pub struct Done {
 
 /// Runs `call` to its end, while `fault` happens to it.
 pub fn perform(call: &Call, fault: &Fault) -> Done {
+    perform_at(call, fault, 0)
+}
+
+/// The same with a wall clock that is `shift` seconds away, but for what is traced already to make the fault happen.
+pub fn perform_at(call: &Call, fault: &Fault, shift: i64) -> Done {
     if let Some(injection) = fault.injection() {
         let output = call.clone().through(&["strace", "-o", "/dev/null", "-e", &injection]).run();
         let killed = output.signal.map(|_| Instant::now());
         return Done { output, killed };
     }
-    let mut running = call.start();
+    let mut running = clock::start(call, shift);
     let mut killed = None;
     match fault {
         Fault::KillAfter(time) => {

@@ -2,12 +2,25 @@
 //!
 //! - `model`: every step of an ADD, an undo, a DEL and a sweep x every way in which a runtime may go on, judged by what each
 //!   plugin was given; and every other system call they make, with one of those ways each;
+//! - `power`: every file that a power cut may leave otherwise than it was, in every condition, and then a boot (D14);
 //! - `kills`: the plugin is killed at random points of ADD and DEL of real plugins, and then the runtime does what it does;
-//! - `schedule`: several pods at once, any operation, any fault, and an oracle that compares kernel, leases and files.
+//! - `schedule`: several pods at once, any operation, any fault, boots and a wall clock that jumps (`clock`), and an oracle that
+//!   compares kernel, leases and files;
+//! - `runtime`: a real containerd, of both kinds, that is killed at random instants with the plugins that it runs.
 //!
-//! Everything follows from a seed, which is printed: `cargo test --test chaos -- --seed N` plays one schedule again.
-//! `--schedules N`, `--kills N` and `--minutes M` say how much is done: `--minutes 60` is half an hour of each of the last two.
-//! Not tried: a wall clock that jumps (that of a machine cannot be set for a test alone; the times of files can, and are).
+//! The last three follow from a seed, which is printed. To play one again, with what was printed as N:
+//!
+//! ```text
+//! cargo test --test chaos random_kills -- --seed N [--kills K]  K kills (1000) of nodes N, N + 1 and so on: a leak says its node's
+//! cargo test --test chaos schedules -- --seed N                 one schedule
+//! cargo test --test chaos containerd -- --seed N                one round with each containerd, told step by step
+//! ```
+//!
+//! `model` and `power` have no seed: they try all there is. A seed plays the same pieces again, not the same microseconds: what is
+//! rare needs some tries. `--schedules N`, `--kills N` and `--minutes M` say how much is done: `--minutes 60` is half an hour each of
+//! `kills` and `schedule`, and a quarter of an hour of each containerd.
+//!
+//! Needs strace, and for `runtime` the plugin as it is released: `make build`, or its path in `META_CNI_BIN`.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -17,6 +30,11 @@
     reason = "tests make files and processes, and a broken expectation ends the test"
 )]
 
+mod boot;
+mod clock;
+#[allow(dead_code, unused_imports, unused_macros, clippy::print_stderr, reason = "shared with another test binary")]
+#[path = "../runtime/harness/mod.rs"]
+mod cri;
 mod damage;
 mod fault;
 #[path = "../harness/mod.rs"]
@@ -29,7 +47,9 @@ mod oracle;
 #[allow(dead_code, reason = "shared with another test binary")]
 #[path = "../standard/place.rs"]
 mod place;
+mod power;
 mod rng;
+mod runtime;
 mod schedule;
 mod sweep;
 mod world;
@@ -38,22 +58,13 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use cri::Runtime;
 use kills::Tally;
 use libtest_mimic::{Arguments, Failed, Trial};
 use schedule::Played;
 
-/// Whether the plugin starts a sweep of its own accord: then what no runtime asks for any more goes too.
-pub const SWEEP: bool = true;
-
-/// Whether the addresses of an attachment whose record was lost are released by the leases: then any record may be lost.
-pub const LEASES: bool = true;
-
-/// Whether a sandbox that the runtime has forgotten is finished although its record was lost, so that nothing but its age tells
-/// whether it is alive.
-pub const LOST_AND_FORGOTTEN: bool = false;
-
-/// Whether DEL of a lost record's network is tried again when it failed for a reason that passes: a plugin that was killed.
-pub const LOST_AND_TRIED_AGAIN: bool = false;
+/// How long a real runtime is killed again and again, unless it is said otherwise.
+const RUNTIME: Duration = Duration::from_secs(30);
 
 /// How much is done.
 #[derive(Debug, Clone, Copy)]
@@ -65,16 +76,29 @@ struct Amount {
 }
 
 fn main() {
-    let (amount, rest) = amount(std::env::args());
+    let arguments: Vec<String> = std::env::args().collect();
+    if let [_, option, shift, process] = &arguments[..]
+        && option == clock::OPTION
+    {
+        return clock::trace(shift.parse().unwrap(), process.parse().unwrap());
+    }
+    let (amount, rest) = amount(arguments.into_iter());
     let mut arguments = Arguments::from_iter(rest);
     // Each trial keeps all processors busy by itself.
     arguments.test_threads = Some(1);
     let trials = vec![
         Trial::test("f1_f2_f9_f14_every_step_and_every_continuation", || exhaustive(false)),
         Trial::test("f2_killed_at_every_other_system_call", || exhaustive(true)),
+        Trial::test("d14_f5_every_file_in_every_condition_after_a_power_cut", power_cuts),
+        Trial::test("the_wall_clock_of_a_call_jumps_and_no_other_clock", wall_clock),
         Trial::test("f2_random_kills_leave_nothing", move || random_kills(amount)),
         Trial::test("f2_f5_f6_f9_a17_schedules_leave_nothing", move || schedules(amount)),
     ];
+    let of_runtime = [("debian", Runtime::Debian), ("modules", Runtime::Modules)].map(|(name, runtime)| {
+        let name = format!("f2_f9_a44_containerd_killed_at_random_{name}");
+        Trial::test(name, move || killed_runtime(amount, runtime))
+    });
+    let trials: Vec<Trial> = trials.into_iter().chain(of_runtime).collect();
     libtest_mimic::run(&arguments, trials).exit();
 }
 
@@ -176,6 +200,58 @@ fn schedules(amount: Amount) -> Result<(), Failed> {
     let wrong: Vec<String> =
         wrong.map(|(seed, played)| format!("--seed {seed}:\n{}\n{}", played.story, played.wrong.join("\n"))).collect();
     if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n\n").into()) }
+}
+
+fn power_cuts() -> Result<(), Failed> {
+    let began = Instant::now();
+    let (cases, wrong) = power::all();
+    println!(
+        "D14: {cases} files in a condition that a power cut leaves, in {:.0?}, wrong: {}",
+        began.elapsed(),
+        wrong.len()
+    );
+    if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n\n").into()) }
+}
+
+fn killed_runtime(amount: Amount, runtime: Runtime) -> Result<(), Failed> {
+    let began = Instant::now();
+    let seed = amount.seed.unwrap_or_else(fresh_seed);
+    let tells = amount.seed.is_some();
+    let length = match (amount.seed, amount.minutes) {
+        // A seed is one round.
+        (Some(_), _) => Duration::ZERO,
+        (None, minutes) => minutes.map_or(RUNTIME, |minutes| Duration::from_secs(15 * minutes)),
+    };
+    let played = runtime::play(runtime, seed, began + length);
+    let runtime::Played { steps, runtimes, plugins, started, forgotten, longest, .. } = &played;
+    println!(
+        "{runtime:?}: {steps} steps from seed {seed} in {:.0?}, {started} pods started, SIGKILL for {runtimes} containerds and \
+         {plugins} plugins, {forgotten} namespaces forgotten by the runtime, longest time to a clean node: {longest:.0?}",
+        began.elapsed()
+    );
+    if tells {
+        println!("{}", played.story);
+    }
+    if played.wrong.is_empty() { Ok(()) } else { Err(format!("{}\n{}", played.story, played.wrong.join("\n")).into()) }
+}
+
+/// That what [`clock`] does is done: the log tells the time of the call, and nothing else does.
+fn wall_clock() -> Result<(), Failed> {
+    kernel::isolated(|kernel| {
+        let world = world::World::new(kernel, world::Plugins::Debian);
+        let pod = world.pod(world::Wishes::default());
+        for (operation, shift) in [("ADD", 0), ("DEL", 366 * 86_400), ("ADD", -366 * 86_400), ("DEL", 0)] {
+            let output = clock::start(&world.call(operation, &pod), shift).wait();
+            assert_eq!(output.exit, Some(0), "{operation} with a clock that is {shift} s away: {output:?}");
+            let due = std::fs::metadata(world.node.run_dir().join("sweep")).unwrap().modified().unwrap();
+            let due = due.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+            assert!(due <= harness::boot_seconds() + 600, "the next sweep is due at {due} s after the boot");
+        }
+        let log = world.node.log();
+        let years: std::collections::BTreeSet<&str> = log.lines().filter_map(|line| line.get(..4)).collect();
+        assert!(years.len() >= 3, "{years:?}");
+    });
+    Ok(())
 }
 
 fn exhaustive(every: bool) -> Result<(), Failed> {

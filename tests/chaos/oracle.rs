@@ -88,6 +88,11 @@ pub fn wrong(world: &World<'_>, up: &[&Pod], excused: &Excused) -> Vec<String> {
 pub struct Excused {
     /// Quarantine may have something of these sandboxes, and of no others.
     pub damaged: BTreeSet<String>,
+    /// Whose DEL never comes: for a day the sweep does not know that, and keeps the tombstones of an ADD that was undone.
+    pub forgotten: BTreeSet<String>,
+    /// All of these is kept, if the log says so: their records were lost, and the runtime has forgotten them since the kernel
+    /// started, so that nobody knows that they are dead.
+    pub kept: BTreeSet<String>,
     /// Rules of the node are asked for by a process, which a quick look can do without.
     pub rules: bool,
 }
@@ -103,7 +108,9 @@ pub fn wrong_now(world: &World<'_>, up: &[&Pod], excused: &Excused) -> Vec<Strin
             live.insert((network, address, pod.id.clone(), ifname));
         }
     }
-    let reserved: BTreeSet<Lease> = leases().into_iter().collect();
+    let (kept, reserved): (BTreeSet<Lease>, BTreeSet<Lease>) =
+        leases().into_iter().partition(|(_, _, id, _)| excused.kept.contains(id));
+    wrong.extend(unsaid(world, &kept, excused));
     wrong.extend(reserved.difference(&live).map(|lease| format!("leaked lease {lease:?}")));
     wrong.extend(live.difference(&reserved).map(|lease| format!("address without a lease {lease:?}")));
     let veths: Vec<String> = links().into_iter().filter(|name| name.starts_with("veth")).collect();
@@ -116,14 +123,52 @@ pub fn wrong_now(world: &World<'_>, up: &[&Pod], excused: &Excused) -> Vec<Strin
     wrong.extend(locks(world));
     if !excused.rules {
         let (chains, text) = nat();
-        let wanted: usize = up.iter().map(|pod| pod.wishes.port_maps()).sum();
+        let wanted = up.iter().map(|pod| pod.wishes.port_maps()).sum::<usize>() + chains_of(&text, &excused.kept);
         if chains != wanted {
             wrong.push(format!("{chains} chains of port maps instead of {wanted}:\n{text}"));
         }
-        let own = |line: &&str| line.contains("id: ") && !up.iter().any(|pod| line.contains(&pod.id));
+        let known =
+            |line: &str| up.iter().any(|pod| line.contains(&pod.id)) || excused.kept.iter().any(|id| line.contains(id));
+        let own = |line: &&str| line.contains("id: ") && !known(line);
         wrong.extend(text.lines().filter(own).map(|line| format!("leaked rule {line}")));
     }
     wrong
+}
+
+/// What is kept although it may be dead, and the log does not say so.
+fn unsaid(world: &World<'_>, leases: &BTreeSet<Lease>, excused: &Excused) -> Vec<String> {
+    let records = world.node.state().join("attachments");
+    let there = |id: &&String| leases.iter().any(|(_, _, of, _)| of == *id) || records.join(id).exists();
+    let mut kept = excused.kept.iter().filter(there).peekable();
+    let log = if kept.peek().is_some() { world.node.log() } else { String::new() };
+    let is_said = |id: &&String| log.lines().any(|line| line.contains(*id) && line.contains("is kept"));
+    kept.filter(|id| !is_said(id)).map(|id| format!("kept, and the log says nothing of it: {id}")).collect()
+}
+
+/// How many chains lead to the ports of these sandboxes.
+fn chains_of(rules: &str, ids: &BTreeSet<String>) -> usize {
+    let of = rules.lines().filter(|line| line.starts_with("-A") && ids.iter().any(|id| line.contains(id)));
+    let words = of.flat_map(str::split_whitespace);
+    words.filter(|word| word.starts_with("CNI-DN-") || word.starts_with("CNI-SN-")).collect::<BTreeSet<_>>().len()
+}
+
+/// True if the file is of a sandbox of which it may be kept.
+fn is_kept(world: &World<'_>, path: &Path, excused: &Excused) -> bool {
+    let parts: Vec<String> = path.iter().map(|part| part.to_string_lossy().into_owned()).collect();
+    let is_of = |ids: &BTreeSet<String>| {
+        ids.iter().find(|id| parts.iter().any(|part| part.strip_suffix(".lock").unwrap_or(part) == **id)).cloned()
+    };
+    let is_tombstone = |path: &Path| {
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        text.rsplit('\u{1e}').next().is_some_and(|last| last.contains("\"state\":\"undone\""))
+    };
+    is_of(&excused.kept).is_some()
+        || is_of(&excused.forgotten).is_some_and(|id| {
+            let records = files_below(&world.node.state().join("attachments").join(id));
+            !records.is_empty()
+                && records.iter().all(|path| is_tombstone(path))
+                && !path.starts_with(world.node.state().join("queue"))
+        })
 }
 
 /// Files that should not be there, or are missing.
@@ -143,13 +188,13 @@ fn files(world: &World<'_>, up: &[&Pod], excused: &Excused) -> Vec<String> {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let quarantined = path.starts_with(state.join("quarantine"))
             && excused.damaged.iter().any(|id| name.starts_with(&format!("{id}.")));
-        quarantined || (path.starts_with(run.join("status")) && !name.starts_with('.'))
+        quarantined || is_kept(world, path, excused) || (path.starts_with(run.join("status")) && !name.starts_with('.'))
     };
     let mut wrong = Vec::new();
     for path in [files_below(&state), files_below(&run)].concat() {
         if !wanted.remove(&path) && !always.contains(&path) && !is_excused(&path) {
             let text = std::fs::read_to_string(&path).unwrap_or_default();
-            let text: String = text.chars().take(1500).collect();
+            let text: String = text.chars().filter(|one| !one.is_control()).take(600).collect();
             wrong.push(format!("file left: {}: {text}", path.display()));
         }
     }

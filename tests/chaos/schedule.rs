@@ -8,21 +8,24 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::boot;
 use crate::damage;
-use crate::fault::{Done, Fault, perform};
-use crate::kernel::{ip, isolated};
+use crate::fault::{Done, Fault, perform_at};
+use crate::kernel::isolated;
 use crate::kills::wishes;
-use crate::oracle::{Excused, lacks, running, wrong, wrong_now};
+use crate::oracle::{Excused, lacks, wrong_now};
 use crate::rng::Rng;
 use crate::sweep::{kill_sweeps, poke};
 use crate::world::{Plugins, Pod, World, set_full, set_read_only};
-use crate::{LOST_AND_FORGOTTEN, LOST_AND_TRIED_AGAIN, SWEEP};
 
 /// How long an undisturbed ADD takes, roughly: faults are spread over it.
 const LENGTH: Duration = Duration::from_millis(300);
 
+/// Seconds of a year.
+const YEAR: u64 = 365 * 86_400;
+
 /// How long the sweep may take until nothing is left.
-const SWEPT: Duration = Duration::from_secs(30);
+const SWEPT: Duration = Duration::from_secs(120);
 
 /// What the runtime knows of a pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +64,8 @@ struct Schedule<'a> {
     played: Played,
     /// The disk is full or read-only.
     trouble: bool,
+    /// How far the wall clock is from where it was, in seconds.
+    shift: i64,
 }
 
 /// Plays the schedule of `seed` on a node of its own.
@@ -71,7 +76,7 @@ pub fn play(seed: u64) -> Played {
         let world = World::new(kernel, plugins);
         let slots = (0..4).map(|_| Slot { pod: world.pod(wishes(&mut rng)), known: Known::New }).collect();
         let mut schedule =
-            Schedule { world, slots, excused: Excused::default(), played: Played::default(), trouble: false };
+            Schedule { world, slots, excused: Excused::default(), played: Played::default(), trouble: false, shift: 0 };
         let steps = 6 + rng.below(8);
         for step in 0..steps {
             schedule.step(&mut Rng::of(seed, step as u64 + 1), step);
@@ -101,11 +106,11 @@ impl Schedule<'_> {
     fn step(&mut self, rng: &mut Rng, step: usize) {
         match rng.below(100) {
             0..70 => self.batch(rng, step),
-            70..76 => self.race(rng),
-            76..82 => self.damage(rng),
-            82..88 => self.lose_a_namespace(rng),
-            88..93 => self.disk_trouble(rng, step),
-            93..96 => self.clock_jump(rng),
+            70..75 => self.race(rng),
+            75..80 => self.damage(rng),
+            80..86 => self.lose_a_namespace(rng),
+            86..91 => self.disk_trouble(rng, step),
+            91..96 => self.clock_jump(rng),
             _ => self.reboot(rng),
         }
     }
@@ -118,11 +123,7 @@ impl Schedule<'_> {
         let mut planned: Vec<(usize, &'static str, Fault)> = Vec::new();
         for at in chosen {
             let operation = self.operation(at, rng);
-            let lost = self.excused.damaged.contains(&self.slots[at].pod.id) && !LOST_AND_TRIED_AGAIN;
-            let fault = match Fault::any(rng, LENGTH) {
-                Fault::KillDelegate(..) | Fault::Refuse(..) if lost => Fault::None,
-                fault => fault,
-            };
+            let fault = Fault::any(rng, LENGTH);
             self.tell(&format!(
                 "{step}: {operation} of {} ({:?}) with {fault:?}",
                 self.slots[at].pod.name, self.slots[at].known
@@ -177,7 +178,7 @@ impl Schedule<'_> {
                         "STATUS" => self.world.node.node_call("VERSION"),
                         operation => self.world.call(operation, &self.slots[*at].pod),
                     };
-                    scope.spawn(move || perform(&call, fault))
+                    scope.spawn(move || perform_at(&call, fault, self.shift))
                 })
                 .collect();
             let done = threads.into_iter().map(|thread| thread.join().expect("a call")).collect();
@@ -205,8 +206,10 @@ impl Schedule<'_> {
             _ => {}
         }
         let undisturbed = !self.trouble && matches!(fault, Fault::None) && was == Known::Up && operation == "CHECK";
-        // Debian's portmap looks for rules of IPv6 that it did not make.
-        if undisturbed && !succeeded && self.slots[at].pod.wishes.port_maps() == 0 {
+        // Debian's portmap looks for rules of IPv6 that it did not make; a bridge has another address for a moment while other
+        // ports of it come and go.
+        let of_plugins = self.slots[at].pod.wishes.port_maps() > 0 || done.output.stdout.contains("Mac doesn't match");
+        if undisturbed && !succeeded && !of_plugins {
             self.played.wrong.push(format!("CHECK of a pod that is up failed: {:?}", done.output));
         }
         self.tell(&format!(
@@ -260,7 +263,7 @@ impl Schedule<'_> {
 
     fn lose_a_namespace(&mut self, rng: &mut Rng) {
         let at = rng.below(self.slots.len());
-        let forgotten = self.may_be_forgotten(at, rng);
+        let forgotten = rng.chance(50);
         self.tell(&format!("the namespace of {} goes, forgotten: {forgotten}", self.slots[at].pod.name));
         self.world.vanish(&mut self.slots[at].pod);
         match self.slots[at].known {
@@ -269,11 +272,15 @@ impl Schedule<'_> {
             Known::Forgotten => {}
             _ => self.slots[at].known = Known::Due,
         }
-    }
-
-    fn may_be_forgotten(&self, at: usize, rng: &mut Rng) -> bool {
-        let lost = self.excused.damaged.contains(&self.slots[at].pod.id);
-        rng.chance(50) && SWEEP && (!lost || LOST_AND_FORGOTTEN)
+        if self.slots[at].known == Known::Forgotten {
+            let id = self.slots[at].pod.id.clone();
+            // libcni's cache tells of a pod that was up. Where there is nothing of it either, it is the design that all is kept,
+            // and reported, until a boot.
+            if self.excused.damaged.contains(&id) {
+                self.excused.kept.insert(id.clone());
+            }
+            self.excused.forgotten.insert(id);
+        }
     }
 
     /// A batch while the disk is full or read-only.
@@ -299,43 +306,45 @@ impl Schedule<'_> {
         self.trouble = false;
     }
 
-    /// Every file of ours and every lease was written at another time, years before or after now.
+    /// The wall clock jumps: for calls from now on, and for the kernel, which reckons back from it when it started; or it seems
+    /// to have done so before, and every file of ours and every lease was written years before or after now.
     fn clock_jump(&mut self, rng: &mut Rng) {
-        let (years, back) = (rng.time(Duration::from_secs(20 * 365 * 86_400)), rng.chance(50));
-        self.tell(&format!("the clock jumps by {years:?}, back: {back}"));
-        let now = std::time::SystemTime::now();
-        let then = if back { now - years } else { now + years };
-        damage::at_time(&self.world, then);
+        let (years, back, files) = (rng.time(Duration::from_secs(20 * YEAR)), rng.chance(50), rng.chance(50));
+        let by = i64::try_from(*rng.pick(&[3600, YEAR])).unwrap() * if back { -1 } else { 1 };
+        if files {
+            self.tell(&format!("the clock has jumped by {years:?}, back: {back}"));
+            let now = std::time::SystemTime::now();
+            damage::at_time(&self.world, if back { now - years } else { now + years });
+        } else {
+            self.tell(&format!("the clock jumps by {by} s"));
+            self.shift += by;
+            boot::clock_is_off(&self.world, self.shift);
+        }
     }
 
     /// The kernel dies: processes, namespaces, links, rules and the run directory are gone; leases and records are not.
     fn reboot(&mut self, rng: &mut Rng) {
         self.tell("reboot");
-        for (pid, _) in running() {
-            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
-        }
+        boot::kill_all();
         for at in 0..self.slots.len() {
-            let forgotten = self.may_be_forgotten(at, rng);
+            let forgotten = rng.chance(50);
             self.world.vanish(&mut self.slots[at].pod);
             self.slots[at].known = match self.slots[at].known {
-                Known::New => {
-                    self.renew(at);
-                    continue;
-                }
-                _ if forgotten => Known::Forgotten,
+                Known::New => Known::New,
                 Known::Forgotten => Known::Forgotten,
+                _ if forgotten => Known::Forgotten,
                 _ => Known::Due,
             };
         }
-        for bridge in ["br1", "br2", "br4"].iter().filter(|name| crate::world::links().contains(&(**name).to_owned())) {
-            ip(&["link", "del", bridge]);
-        }
-        for arguments in [["-t", "nat", "-F"], ["-t", "nat", "-X"]] {
-            let status = std::process::Command::new("iptables").args(arguments).status().unwrap();
-            assert!(status.success(), "iptables {arguments:?}");
-        }
-        for path in crate::harness::files_below(&self.world.node.run_dir()) {
-            std::fs::remove_file(path).unwrap();
+        boot::end(&self.world);
+        boot::start(&self.world);
+        self.shift = 0;
+        self.excused.kept.clear();
+        self.excused.forgotten.clear();
+        for at in 0..self.slots.len() {
+            if self.slots[at].known == Known::New {
+                self.renew(at);
+            }
         }
     }
 
@@ -360,6 +369,10 @@ impl Schedule<'_> {
         }
         self.tell("everything is deleted");
         self.oracle(rng);
+        if !self.excused.forgotten.is_empty() && self.played.wrong.is_empty() {
+            self.reboot(rng);
+            self.oracle(rng);
+        }
     }
 
     fn must_del(&mut self, at: usize) {
@@ -376,18 +389,14 @@ impl Schedule<'_> {
         loop {
             let up: Vec<&Pod> =
                 self.slots.iter().filter(|slot| slot.known == Known::Up).map(|slot| &slot.pod).collect();
-            let mut found = if SWEEP {
-                poke(&self.world);
-                // At most some of them: one has to be let.
-                if began.elapsed() < SWEPT / 10 && rng.chance(20) {
-                    self.played.kills += kill_sweeps();
-                }
-                std::thread::sleep(Duration::from_millis(20));
-                wrong_now(&self.world, &up, &self.excused)
-            } else {
-                wrong(&self.world, &up, &self.excused)
-            };
-            if found.is_empty() || !SWEEP || began.elapsed() > SWEPT {
+            poke(&self.world);
+            // At most some of them: one has to be let.
+            if began.elapsed() < SWEPT / 10 && rng.chance(20) {
+                self.played.kills += kill_sweeps();
+            }
+            std::thread::sleep(Duration::from_millis(20));
+            let mut found = wrong_now(&self.world, &up, &self.excused);
+            if found.is_empty() || began.elapsed() > SWEPT {
                 self.played.wrong.append(&mut found);
                 self.played.swept = self.played.swept.max(began.elapsed());
                 return;

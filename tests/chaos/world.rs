@@ -73,7 +73,8 @@ impl<'a> World<'a> {
         world
     }
 
-    fn configure(&self) {
+    /// Networks and master config, as they are now.
+    pub fn configure(&self) {
         let version = self.plugins.version();
         let list = |name: &str, plugins: Value| json!({ "cniVersion": version, "name": name, "plugins": plugins });
         let ranges =
@@ -141,8 +142,14 @@ impl<'a> World<'a> {
     }
 }
 
+/// A file system in memory over `dir`, as a boot makes it.
+pub fn in_memory(dir: &Path) {
+    mount(Some("tmpfs"), dir, Some("tmpfs"), MsFlags::empty(), Some("mode=755"))
+        .unwrap_or_else(|errno| panic!("mount a tmpfs over {}: {errno}", dir.display()));
+}
+
 /// A file system that a test can fill.
-fn small_disk(dir: &Path) {
+pub fn small_disk(dir: &Path) {
     mount(Some("tmpfs"), dir, Some("tmpfs"), MsFlags::empty(), Some("mode=700,size=512k"))
         .unwrap_or_else(|errno| panic!("mount a tmpfs over {}: {errno}", dir.display()));
 }

@@ -257,8 +257,12 @@ impl Running {
         let mut ends = [rustix::event::PollFd::new(&process, rustix::event::PollFlags::IN)];
         let patience = rustix::event::Timespec::try_from(PATIENCE.saturating_sub(self.began.elapsed())).unwrap();
         while rustix::event::poll(&mut ends, Some(&patience)) == Err(rustix::io::Errno::INTR) {}
-        if let Some(status) = self.child.try_wait().unwrap() {
-            return status;
+        // Of one that is traced by another process the end is told to that one first.
+        while self.began.elapsed() < PATIENCE {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            std::thread::sleep(Duration::from_millis(1));
         }
         self.kill();
         let _ = self.child.wait();

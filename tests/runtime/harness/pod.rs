@@ -54,15 +54,7 @@ impl Pod {
     /// Asks the runtime for the sandbox; the error is what kubelet would show in an Event.
     pub(crate) fn run(self, node: &Node) -> Result<Sandbox<'_>, String> {
         let answer = node.cri("RunPodSandbox", &self.request(node))?;
-        let id = answer["podSandboxId"].as_str().expect("a sandbox has an ID").to_owned();
-        let status = node.cri("PodSandboxStatus", &json!({"podSandboxId": id, "verbose": true}))?;
-        let info: Value = serde_json::from_str(status["info"]["info"].as_str().expect("verbose status has info"))
-            .expect("info is JSON");
-        let namespaces = info["runtimeSpec"]["linux"]["namespaces"].as_array().expect("a sandbox has namespaces");
-        let network = namespaces.iter().find(|n| n["type"] == "network").expect("one is for the network");
-        let netns = network["path"].as_str().expect("the network namespace has a path").to_owned();
-        let ip = status["status"]["network"]["ip"].as_str().expect("a sandbox has an address").to_owned();
-        Ok(Sandbox { node, id, netns, ip })
+        Sandbox::of(node, answer["podSandboxId"].as_str().expect("a sandbox has an ID"))
     }
 }
 
@@ -75,7 +67,19 @@ pub(crate) struct Sandbox<'n> {
     pub(crate) ip: String,
 }
 
-impl Sandbox<'_> {
+impl<'n> Sandbox<'n> {
+    /// The sandbox that the runtime knows by this ID.
+    pub(crate) fn of(node: &'n Node, id: &str) -> Result<Self, String> {
+        let status = node.cri("PodSandboxStatus", &json!({"podSandboxId": id, "verbose": true}))?;
+        let info: Value = serde_json::from_str(status["info"]["info"].as_str().expect("verbose status has info"))
+            .expect("info is JSON");
+        let namespaces = info["runtimeSpec"]["linux"]["namespaces"].as_array().expect("a sandbox has namespaces");
+        let network = namespaces.iter().find(|n| n["type"] == "network").expect("one is for the network");
+        let netns = network["path"].as_str().expect("the network namespace has a path").to_owned();
+        let ip = status["status"]["network"]["ip"].as_str().expect("a sandbox has an address").to_owned();
+        Ok(Self { node, id: id.to_owned(), netns, ip })
+    }
+
     /// Runs a command in the pod's network namespace.
     pub(crate) fn run(&self, command: &[&str]) -> std::process::Output {
         let netns = format!("--net={}", self.netns);
