@@ -4,7 +4,7 @@ use std::fs::File;
 use std::time::{Duration, Instant};
 
 use crate::cni::{CniError, Code, ContainerId, Operation};
-use crate::exec::cancel::{alive, end_group, end_process, group_lives, holders, now_ticks, since, was_given};
+use crate::exec::cancel::{alive, end_group, end_process, group_lives, holders, holds, now_ticks, since, was_given};
 use crate::exec::process::Mark;
 use crate::plan::chain::CALLER_VARIABLE;
 use crate::plan::record::ProcessMark;
@@ -47,12 +47,13 @@ pub fn lock(
 /// Code 11 with who holds it.
 pub fn lock_for_check(context: &Context, id: &ContainerId, deadline: Instant) -> Result<Option<SandboxLock>, CniError> {
     let run_dir = &context.config.run_dir;
-    match try_sandbox(run_dir, id, context.call, Operation::Check)? {
+    let file = match try_sandbox(run_dir, id, context.call, Operation::Check)? {
         Attempt::Held(lock) => return Ok(Some(lock)),
-        Attempt::Busy(..) => {}
-    }
+        Attempt::Busy(dev, ino) => (dev, ino),
+    };
     let LockHolder { call, runs, starting } = holder(run_dir, id)?;
-    let over = call.is_some_and(|(call, _)| !alive(call)) && starting.is_none() && !runs.into_iter().any(group_lives);
+    let runs_still = |run| group_lives(run, &is_of(id, file));
+    let over = call.is_some_and(|(call, _)| !alive(call)) && starting.is_none() && !runs.into_iter().any(runs_still);
     if over { Ok(None) } else { lock(context, id, Operation::Check, deadline).map(Some) }
 }
 
@@ -130,7 +131,7 @@ pub fn reclaim(context: &Context, id: &ContainerId, patience: Duration) -> Resul
         let nameless = nameless(&left, id, (dev, ino));
         // A call that came in between has written itself before it started anything.
         if holder(run_dir, id)? == left {
-            left.runs.iter().copied().chain(nameless).for_each(end_group);
+            left.runs.iter().copied().chain(nameless).for_each(|run| end_group(run, &is_of(id, (dev, ino))));
             if now().saturating_duration_since(began) >= STRAY {
                 tracing::warn!(holders = named(dev, ino), "the sweep goes on without the sandbox's lock");
                 return Ok(Reclaimed::Yes(None));
@@ -166,7 +167,12 @@ fn end(holder: &LockHolder, id: &ContainerId, file: (u64, u64)) {
     if let Some((call, _)) = holder.call {
         end_process(call);
     }
-    holder.runs.iter().copied().chain(nameless(holder, id, file)).for_each(end_group);
+    holder.runs.iter().copied().chain(nameless(holder, id, file)).for_each(|run| end_group(run, &is_of(id, file)));
+}
+
+/// Tells a process that the sandbox's plugins left: it holds the lock, which is `file`, or was told whose it is.
+fn is_of(id: &ContainerId, file: (u64, u64)) -> impl Fn(i32) -> bool {
+    move |pid| holds(pid, file) || was_given(pid, CALLER_VARIABLE, id.as_str())
 }
 
 /// The plugin that was announced and whose process is not known: it holds the lock, started no earlier than that, leads a group

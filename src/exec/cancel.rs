@@ -50,25 +50,31 @@ pub fn end_process(mark: ProcessMark) {
     }
 }
 
-/// Ends the group that the process of `mark` leads, if that group is still that process's.
-///
-/// The leader may have exited and left members: the kernel keeps its ID from being used again while the group lives, so a
-/// group without a leader is the one that was meant.
-pub fn end_group(mark: ProcessMark) {
-    let same = match started(mark.pid) {
-        Some((start, _)) => start <= mark.seen,
-        None => true,
-    };
-    if same && mark.pid > 1 {
+/// Ends the group that the process of `mark` leads or led; `is_ours` is as for [`group_lives`].
+pub fn end_group(mark: ProcessMark, is_ours: &dyn Fn(i32) -> bool) {
+    if is_same_group(mark, is_ours) {
         let _ = killpg(Pid::from_raw(mark.pid), Signal::SIGKILL);
     }
 }
 
-/// True if anyone is left of the group that the process of `mark` leads or led.
+/// True if anyone is left of the group that the process of `mark` leads or led. `is_ours` tells, of a process, whether it is of
+/// those that the mark was written for.
 #[must_use]
-pub fn group_lives(mark: ProcessMark) -> bool {
-    let same = started(mark.pid).is_none_or(|(start, _)| start <= mark.seen);
-    same && mark.pid > 1 && killpg(Pid::from_raw(mark.pid), None).is_ok()
+pub fn group_lives(mark: ProcessMark, is_ours: &dyn Fn(i32) -> bool) -> bool {
+    is_same_group(mark, is_ours) && killpg(Pid::from_raw(mark.pid), None).is_ok()
+}
+
+/// True if the group with the ID of `mark` is that of its process.
+///
+/// The leader may have ended and left members. The kernel gives its ID to nobody while one of them lives, but it does afterwards:
+/// of a group without a leader, and every daemon that forked twice is one, only its members tell.
+fn is_same_group(mark: ProcessMark, is_ours: &dyn Fn(i32) -> bool) -> bool {
+    mark.pid > 1
+        && match started(mark.pid) {
+            Some((start, _)) => start <= mark.seen,
+            None => processes()
+                .any(|(pid, dir)| Stat::read(&dir).is_some_and(|stat| stat.group == mark.pid) && is_ours(pid)),
+        }
 }
 
 /// A process that holds a file open.
@@ -87,21 +93,28 @@ pub struct OpenBy {
 /// The processes that hold `file` open (device and inode), ourselves left out.
 #[must_use]
 pub fn holders(dev: u64, ino: u64) -> Vec<OpenBy> {
-    use std::os::unix::fs::MetadataExt as _;
     let own = nix::unistd::getpid().as_raw();
-    let holds = |dir: &Path| {
-        let fds = fs::read_dir(dir.join("fd")).into_iter().flatten().flatten();
-        fds.filter_map(|fd| fs::metadata(fd.path()).ok()).any(|file| file.dev() == dev && file.ino() == ino)
-    };
-    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-    processes
-        .filter_map(|entry| Some((entry.file_name().to_str()?.parse::<i32>().ok()?, entry.path())))
-        .filter(|(pid, dir)| *pid != own && holds(dir))
+    processes()
+        .filter(|(pid, _)| *pid != own && holds(*pid, (dev, ino)))
         .filter_map(|(pid, dir)| {
             let stat = Stat::read(&dir)?;
             Some(OpenBy { pid, group: stat.group, start: stat.start, name: stat.name })
         })
         .collect()
+}
+
+/// True if the process holds `file` open (device and inode).
+#[must_use]
+pub fn holds(pid: i32, file: (u64, u64)) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    let fds = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    fds.filter_map(|fd| fs::metadata(fd.path()).ok()).any(|open| (open.dev(), open.ino()) == file)
+}
+
+/// The processes that there are: their IDs and places in `/proc`.
+fn processes() -> impl Iterator<Item = (i32, PathBuf)> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path())))
 }
 
 /// True if the process was started with `value` in its environment's variable `name`.

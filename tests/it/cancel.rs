@@ -8,8 +8,9 @@ use meta_cni::act::sandbox::{Reclaimed, reclaim};
 use meta_cni::cni::{CniArgs, ContainerId, SearchPath};
 use meta_cni::config::MasterConfig;
 use serde_json::{Value, json};
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::CommandExt as _;
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// What a DEL may take when it only has to end somebody.
@@ -193,6 +194,39 @@ fn f9_a_process_that_only_has_the_recorded_id_is_never_ended() {
             });
         }
     });
+}
+
+/// A process in a group of its own whose leader has ended, as every daemon that forks twice: the group, and the process.
+struct Leaderless(Child, u64);
+
+impl Leaderless {
+    fn start() -> Self {
+        let leader =
+            Command::new("sh").args(["-c", "sleep 60 & echo $!"]).process_group(0).stdout(Stdio::piped()).spawn();
+        let mut leader = leader.unwrap();
+        let mut line = String::new();
+        BufReader::new(leader.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        leader.wait().unwrap();
+        Self(leader, line.trim().parse().unwrap())
+    }
+}
+
+impl Drop for Leaderless {
+    fn drop(&mut self) {
+        kill(self.1);
+    }
+}
+
+#[test]
+fn f9_a_group_that_only_has_the_recorded_id_is_never_ended() {
+    let node = node_with(&json!({}));
+    let sandbox = Sandbox::new();
+    let innocent = Leaderless::start();
+    // The plugin and its group are long gone, and its ID was given to somebody else since; who holds the lock left all groups.
+    let content = |_| format!("call 1999999999 1 ADD\nrun {} 1 main\n", innocent.0.id());
+    let _stray = Holder::start(&node, &sandbox, content);
+    succeeded(&node.call("DEL", &sandbox).run());
+    assert!(runs(innocent.1), "ended: {}", node.log());
 }
 
 /// Waits until what was seen before is of an earlier time.
