@@ -55,13 +55,13 @@ fn locked(
     let marks = note(Some(lock), true);
     let host = Host { marks: Some(&marks) };
     let acting = Acting { context, host: &host, lock: Some(lock), epoch: context.epoch()?, patience: 0 };
-    let on_record = clear(&acting, id, netns)?;
+    let cleared = clear(&acting, id, netns)?;
     let resolver = Resolver::new(config);
     resolver.ready(deadline)?;
     let networks = wanted_networks(&resolver, asked, deadline)?;
     let binaries = binaries(networks.iter().map(|wanted| &wanted.network.list), &context.path);
     let mut taken = links(netns)?;
-    taken.extend(on_record);
+    taken.extend(cleared.taken);
 
     // plan
     let plan = plan(Inputs {
@@ -82,6 +82,9 @@ fn locked(
     })?;
 
     // act
+    for tombstone in &cleared.tombstones {
+        context.records.remove(&id.container_id, tombstone)?;
+    }
     let mut records = attach_all(&acting, plan, netns)?;
     let answer = route(&acting, netns, &mut records).and_then(|()| report(config, &records));
     match answer {

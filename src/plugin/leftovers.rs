@@ -5,19 +5,26 @@ use std::collections::BTreeSet;
 use crate::act::Acting;
 use crate::act::foreign::{Lost, of_others, without_record};
 use crate::act::undo::finish;
-use crate::cni::{AttachmentId, CniError, Code};
+use crate::cni::{AttachmentId, CniError, Code, IfName};
 use crate::netns::Netns;
 use crate::plan::made::Made;
 use crate::plan::outcome::together;
 
 use super::add::links;
 
-/// Clears the way for an ADD of `id` in `netns`; gives the interface names that other ADDs of the sandbox have
-/// on record, which are taken whether there are links or not.
+/// What is on record of a sandbox when the way for an ADD is clear.
+pub(super) struct Cleared {
+    /// The interface names of its other ADDs, which are taken whether there are links or not.
+    pub taken: BTreeSet<String>,
+    /// What an earlier ADD undid. They go when this one begins: until then a DEL is still that one's, and calls nobody (F14).
+    pub tombstones: Vec<IfName>,
+}
+
+/// Clears the way for an ADD of `id` in `netns`.
 ///
 /// # Errors
 /// Code 7 when the sandbox is attached already, and all of it is alive; else what left-overs of it answered to their DEL.
-pub(super) fn clear(acting: &Acting<'_>, id: &AttachmentId, netns: &Netns) -> Result<BTreeSet<String>, CniError> {
+pub(super) fn clear(acting: &Acting<'_>, id: &AttachmentId, netns: &Netns) -> Result<Cleared, CniError> {
     let records = &acting.context.records;
     let found = records.of(&id.container_id)?;
     let others = match found.damaged.is_empty() {
@@ -29,9 +36,6 @@ pub(super) fn clear(acting: &Acting<'_>, id: &AttachmentId, netns: &Netns) -> Re
     if made.is_complete() && made.records.iter().all(|record| record.netns == Some(netns.identity())) {
         let msg = format!("{} of this sandbox is attached already and is left as it is", id.ifname);
         return Err(CniError::new(Code::INVALID_CONFIG, msg));
-    }
-    for tombstone in &made.tombstones {
-        records.remove(&id.container_id, tombstone)?;
     }
     let deadline = acting.context.add_deadline();
     let lost = Lost::of(&made, &id.ifname, &damaged, others);
@@ -49,6 +53,7 @@ pub(super) fn clear(acting: &Acting<'_>, id: &AttachmentId, netns: &Netns) -> Re
     for one in aside {
         errors.extend(one.forget().err().map(CniError::from));
     }
-    let names = made.others.into_iter().map(|record| record.attachment.ifname.to_string()).collect();
-    together(errors).map_or(Ok(names), |error| Err(error.in_context("left over from an earlier ADD")))
+    let taken = made.others.into_iter().map(|record| record.attachment.ifname.to_string()).collect();
+    let cleared = Cleared { taken, tombstones: made.tombstones };
+    together(errors).map_or(Ok(cleared), |error| Err(error.in_context("left over from an earlier ADD")))
 }

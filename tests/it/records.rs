@@ -181,6 +181,18 @@ fn f14_an_add_after_an_undone_one_starts_afresh() {
 }
 
 #[test]
+fn f14_an_add_that_is_refused_before_it_begins_leaves_the_tombstones_of_the_one_before() {
+    let node = failing();
+    let sandbox = Sandbox::new();
+    refused(&node.call("ADD", &sandbox).networks("net-a").run(), 99);
+    let undone = node.order();
+    refused(&node.call("ADD", &sandbox).networks("nowhere").run(), 7);
+    succeeded(&node.call("DEL", &sandbox).run());
+    assert_eq!(node.order(), undone, "nothing was begun since, so the DEL runs nobody");
+    nothing_left(&node, &sandbox);
+}
+
+#[test]
 fn f1_what_a_killed_add_left_is_deleted_by_the_next_add_of_the_sandbox() {
     isolated(|_| {
         let node = real_node();
