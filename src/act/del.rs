@@ -37,15 +37,18 @@ pub fn delete_all(
     let lost = Lost::of(&made, &id.ifname, &damaged, others);
     let (aside, errors) = records.put_aside(&id.container_id, damaged);
     let mut errors: Vec<CniError> = errors.into_iter().map(CniError::from).collect();
+    let mut complete = true;
     if lost.damaged || (made.records.is_empty() && made.tombstones.is_empty()) {
-        errors.extend(without_record(acting, id, netns, deadline, &lost));
+        let sought = without_record(acting, id, netns, deadline, &lost);
+        complete = sought.complete;
+        errors.extend(sought.errors);
     }
     let backwards = made.records.into_iter().rev();
     errors.extend(backwards.filter_map(|record| finish(acting, record, netns, deadline).err()));
     for ifname in made.tombstones {
         errors.extend(records.remove(&id.container_id, &ifname).err().map(CniError::from));
     }
-    for one in aside {
+    for one in aside.into_iter().filter(|_| complete) {
         errors.extend(one.forget().err().map(CniError::from));
     }
     together(errors).map_or(Ok(()), Err)

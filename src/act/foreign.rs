@@ -67,14 +67,23 @@ pub fn of_others(
     traces.of_others(&id.ifname)
 }
 
-/// DEL of what we have no record of: added before meta-cni, under Multus, or its record was lost. Gives what failed.
+/// What came of a DEL without a record.
+#[derive(Debug)]
+pub struct Sought {
+    /// What failed.
+    pub errors: Vec<CniError>,
+    /// All could be looked at. Else another call has to know that something is lost.
+    pub complete: bool,
+}
+
+/// DEL of what we have no record of: added before meta-cni, under Multus, or its record was lost.
 pub fn without_record(
     acting: &Acting<'_>,
     id: &AttachmentId,
     netns: Option<&Path>,
     deadline: Instant,
     lost: &Lost,
-) -> Vec<CniError> {
+) -> Sought {
     let kept = if lost.primary { kept_of(acting, id) } else { Kept::default() };
     let names: Vec<&str> = kept.attachments.iter().map(|foreign| foreign.network.as_str()).collect();
     if !names.is_empty() {
@@ -85,12 +94,14 @@ pub fn without_record(
         kept.forget();
     }
     let released = release(acting, id, netns, deadline, lost);
-    errors.extend(released.errors);
-    if lost.primary && lost.guess && kept.attachments.is_empty() && !released.interfaces.contains(&id.ifname) {
+    let complete = released.unseen.is_empty();
+    errors.extend(released.errors.into_iter().chain(released.unseen));
+    let traceless = kept.attachments.is_empty() && !released.interfaces.contains(&id.ifname);
+    if lost.primary && lost.guess && complete && traceless {
         // Without a trace of an attachment, links of that name in the namespace may be anybody's: they are not touched.
         errors.extend(guess(acting, id, netns.filter(|_| lost.damaged), deadline, lost.begun).err());
     }
-    errors
+    Sought { errors, complete }
 }
 
 /// What others kept of the sandbox.

@@ -60,6 +60,8 @@ pub struct Released {
     pub interfaces: BTreeSet<IfName>,
     /// What failed; it is in the queue.
     pub errors: Vec<CniError>,
+    /// Why not all could be looked at now; another call can.
+    pub unseen: Vec<CniError>,
 }
 
 /// Releases the addresses of one sandbox in `place`.
@@ -71,10 +73,12 @@ fn release_in(
     released: &mut Released,
 ) {
     let id = call.0;
-    let mut held = leases(&place.dir).unwrap_or_else(|error| {
-        tracing::warn!(error = error.story(), "leases cannot be looked through");
-        Vec::new()
-    });
+    let mut held = match leases(&place.dir) {
+        Ok(held) => held,
+        Err(error) if error.passes() => return released.unseen.push(error.into()),
+        // Nothing that a DEL could wait for.
+        Err(error) => return tracing::warn!(error = error.story(), "leases cannot be looked through"),
+    };
     let spared = |ifname: Option<&IfName>| ifname.is_some_and(|ifname| released.spared.contains(ifname.as_str()));
     held.retain(|one| one.lease.container == id.container_id && !spared(one.lease.ifname.as_ref()));
     // One attachment may have several.
@@ -253,9 +257,9 @@ fn release_earlier(
         let mut released = Released::default();
         places.iter().for_each(|place| release_in(&acting, place, (&call, None), deadline, &mut released));
         // A plugin that is not there yet, perhaps: it is looked at again.
-        earlier.complete &= released.standing == 0;
+        earlier.complete &= released.standing == 0 && released.unseen.is_empty();
         earlier.released += released.addresses;
-        earlier.errors.extend(released.errors);
+        earlier.errors.extend(released.errors.into_iter().chain(released.unseen));
     }
     lock.unlink_unless_needed(&context.records, id);
 }

@@ -41,16 +41,19 @@ pub(super) fn clear(acting: &Acting<'_>, id: &AttachmentId, netns: &Netns) -> Re
     let lost = Lost::of(&made, &id.ifname, &damaged, others);
     let (aside, errors) = records.put_aside(&id.container_id, damaged);
     let mut errors: Vec<CniError> = errors.into_iter().map(CniError::from).collect();
+    let mut complete = true;
     if lost.damaged {
         // The DEL that comes one day will not see any more that something is unknown.
-        errors.extend(without_record(acting, id, Some(netns.path()), deadline, &lost));
+        let sought = without_record(acting, id, Some(netns.path()), deadline, &lost);
+        complete = sought.complete;
+        errors.extend(sought.errors);
     }
     for record in made.records.into_iter().rev() {
         let (ifname, network) = (&record.attachment.ifname, &record.attachment.network);
         tracing::warn!(%ifname, network, "left over from an ADD that did not end; deleted first");
         errors.extend(finish(acting, record, None, deadline).err());
     }
-    for one in aside {
+    for one in aside.into_iter().filter(|_| complete) {
         errors.extend(one.forget().err().map(CniError::from));
     }
     let taken = made.others.into_iter().map(|record| record.attachment.ifname.to_string()).collect();

@@ -39,22 +39,26 @@ impl Leased {
     }
 }
 
-/// The leases in `dir`, in order of their files' names; a file that cannot be read says nothing of its owner and is left out.
+/// The leases in `dir`, in order of their files' names; a file that cannot be read for good says nothing of its owner and is left
+/// out.
 ///
 /// # Errors
-/// [`StoreError`] when the directory cannot be listed.
+/// [`StoreError`] when the directory cannot be listed, or a file not be read for now.
 pub fn leases(dir: &Path) -> Result<Vec<Leased>, StoreError> {
     let names = list(dir)?;
-    let leased = |name: String| {
-        let path = dir.join(&name);
-        // Its name first: the other files are many times as large as they are of use.
-        name.parse::<std::net::IpAddr>().ok()?;
-        let bytes = read(&path, Owner::Admin, MOST).ok().flatten()?;
-        let lease = Lease::read(&name, &bytes)?;
-        let written = std::fs::metadata(&path).ok()?.mtime();
-        Some(Leased { path, lease, written })
+    // Its name first: the other files are many times as large as they are of use.
+    let addresses = names.into_iter().filter(|name| name.parse::<std::net::IpAddr>().is_ok());
+    addresses.take(MOST_LEASES).filter_map(|name| leased(dir, &name).transpose()).collect()
+}
+
+fn leased(dir: &Path, name: &str) -> Result<Option<Leased>, StoreError> {
+    let path = dir.join(name);
+    let bytes = match read(&path, Owner::Admin, MOST) {
+        Err(error) if error.passes() => return Err(error),
+        bytes => bytes.ok().flatten().unwrap_or_default(),
     };
-    Ok(names.into_iter().take(MOST_LEASES).filter_map(leased).collect())
+    let written = std::fs::metadata(&path).map(|metadata| metadata.mtime());
+    Ok(Lease::read(name, &bytes).zip(written.ok()).map(|(lease, written)| Leased { path, lease, written }))
 }
 
 /// Removes the leases in `dir` that say nothing of their owner, and gives how many; `None` while host-local is at work there.

@@ -67,7 +67,8 @@ impl StoreError {
     }
 
     /// True if it says nothing about the file: this process or the kernel has run out of something for now.
-    fn passes(&self) -> bool {
+    #[must_use]
+    pub fn passes(&self) -> bool {
         use nix::libc::{EAGAIN, EINTR, EMFILE, ENFILE, ENOMEM};
         let Self::Io { source, .. } = self else { return false };
         source.raw_os_error().is_some_and(|errno| [EAGAIN, EINTR, EMFILE, ENFILE, ENOMEM].contains(&errno))

@@ -195,6 +195,26 @@ fn f4_a_release_that_fails_is_in_the_queue_and_tried_again() {
 }
 
 #[test]
+fn f4_a_del_that_cannot_look_at_the_leases_now_fails_and_the_next_knows_that_something_is_lost() {
+    for file in ["", "/10.77.2.2"] {
+        isolated(|_| {
+            let node = node();
+            let [sandbox, _other] = [added(&node), added(&node)];
+            // Only for a damaged record are the networks of other pods' records looked through.
+            std::fs::remove_dir_all(node.networks()).unwrap();
+            CUT(&record_path(&node, &sandbox, "net1"));
+            let place = format!("{NETWORKS}/net-a{file}");
+            let full = ["strace", "-o", "/dev/null", "-P", &place, "-e", "inject=open,openat:error=EMFILE"];
+            refused(&node.call("DEL", &sandbox).through(&full).run(), 5);
+            assert_eq!(leases_of(&sandbox).len(), 1, "the one that could not be looked at, or this proves nothing");
+            succeeded(&node.call("DEL", &sandbox).run());
+            assert_eq!(leases_of(&sandbox), Vec::<PathBuf>::new(), "{}", node.log());
+            only_quarantine_left(&node, &sandbox, 1);
+        });
+    }
+}
+
+#[test]
 fn f2_f3_a_lease_that_a_killed_plugin_had_not_written_is_released() {
     isolated(|_| {
         let node = node();
