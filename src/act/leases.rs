@@ -206,8 +206,13 @@ pub fn of_earlier_epochs(context: &Context, epoch: &str, deadline: Instant) -> E
             break;
         }
         let (on_record, alive) = (is_on_record(context, &id), living.contains(id.as_str()));
-        let judged = |one: &Leased| verdict(Evidence { on_record, alive, written: one.written, booted });
-        let verdicts: BTreeSet<Verdict> = held.iter().map(|(_, one)| judged(one)).collect();
+        let judged = |on_record| {
+            let of = |one: &Leased| verdict(Evidence { on_record, alive, written: one.written, booted });
+            held.iter().map(|(_, one)| of(one)).collect::<BTreeSet<Verdict>>()
+        };
+        let verdicts = judged(on_record);
+        // What its records do not tell of can be released when they are gone.
+        earlier.complete &= !(on_record && judged(false).contains(&Verdict::Stale) && is_dead(context, &id));
         // All of a sandbox's or none: it was one pod.
         if verdicts.contains(&Verdict::Unknown) {
             earlier.complete &= booted.is_some();
@@ -267,6 +272,11 @@ fn release_earlier(
 /// True if there is anything on record of the sandbox, or that cannot be told.
 fn is_on_record(context: &Context, id: &ContainerId) -> bool {
     context.records.of(id).map_or(true, |found| !found.records.is_empty() || !found.damaged.is_empty())
+}
+
+/// True if nothing on record of the sandbox is alive.
+fn is_dead(context: &Context, id: &ContainerId) -> bool {
+    context.records.of(id).map_or(true, |found| !found.records.iter().any(live::is_live))
 }
 
 /// The containers that libcni's cache, or Multus', has in a namespace that is there.

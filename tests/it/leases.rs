@@ -342,6 +342,23 @@ fn f5_addresses_of_an_earlier_kernel_are_released_and_no_others() {
 }
 
 #[test]
+fn f5_the_look_is_not_over_while_dead_sandboxes_of_the_kernel_before_are_on_record() {
+    isolated(|_| {
+        let node = node();
+        let mut sandbox = added(&node);
+        // Of net-a there is nothing but the address: the rest goes by its record, when its turn comes.
+        std::fs::remove_file(record_path(&node, &sandbox, "net1")).unwrap();
+        leases_of(&sandbox).iter().for_each(|path| age(path));
+        sandbox.netns.vanish();
+        let earlier = look_through(&node);
+        assert_eq!((earlier.released, earlier.complete), (0, false), "{earlier:?}");
+        assert!(crate::gc_command::gc(&node, &["--queued"]).status().unwrap().success(), "{}", node.log());
+        assert_eq!(leases_of(&sandbox), Vec::<PathBuf>::new(), "{}", node.log());
+        assert!(look_through(&node).complete);
+    });
+}
+
+#[test]
 fn f5_without_a_file_system_of_this_kernel_nothing_is_released() {
     isolated(|_| {
         let node = node();
