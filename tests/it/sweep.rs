@@ -623,7 +623,9 @@ fn f2_a_sweep_that_is_killed_anywhere_is_finished_by_the_next() {
                 swept(&node);
                 dead.iter().all(|pod| left_of(&node, pod).is_empty()).then_some(())
             });
-            assert_eq!((leases().len(), host_veths().len()), (0, 0));
+            assert_eq!(leases(), Vec::<String>::new());
+            // The kernel takes the links of a namespace that is gone in its own time.
+            eventually("its links go", || host_veths().is_empty().then_some(()));
         }
     });
 }
