@@ -11,7 +11,7 @@ use crate::cni::{CniArgs, CniError, Object, SearchPath};
 use crate::config::MasterConfig;
 use crate::exec::detached::settle;
 use crate::store::{MOST_STATE, Owner};
-use crate::sweep::{Action, Report, Settings, What, sweep};
+use crate::sweep::{Action, Report, Settings, What, sweep, sweeper};
 use crate::telemetry::{self, Level, LogSettings};
 
 use super::{Common, DEFAULT_CONFIG, Exit, Output, Problem, at_most};
@@ -32,7 +32,7 @@ pub(super) struct GcArgs {
     /// Shows what would be done, and touches nothing.
     #[arg(long)]
     dry_run: bool,
-    /// Also when no attachment of this epoch is alive as seen from here.
+    /// Also when no attachment that was made since the kernel started is alive as seen from here.
     #[arg(long)]
     force: bool,
     /// How to print.
@@ -60,11 +60,7 @@ pub(super) fn run(args: &GcArgs, path: Option<&str>) -> Result<(String, Exit), P
     let report = sweep(&context, Settings { queued: args.queued, dry_run: args.dry_run, force: args.force });
     // Nobody reads what one that was started by a call would print.
     let report = report.inspect_err(|error| tracing::error!(code = error.code.0, "no sweep: {}", error.msg))?;
-    let Some(report) = report else {
-        // Whoever is at it does what this one would do.
-        let what = "another sweep is under way".to_owned();
-        return if args.queued { Ok((String::new(), Exit::Clean)) } else { Err(Problem { exit: Exit::Refused, what }) };
-    };
+    let Some(report) = report else { return another(&context, args.queued) };
     let exit = exit(&report, args.dry_run);
     let text = match (args.queued && !args.dry_run, args.output) {
         (true, _) => String::new(),
@@ -72,6 +68,21 @@ pub(super) fn run(args: &GcArgs, path: Option<&str>) -> Result<(String, Exit), P
         (false, Output::Human) => human(&report, args.dry_run),
     };
     Ok((text, exit))
+}
+
+/// Another sweep is under way: whoever is at it does what this one would do. One that takes long is named, for while it is stuck
+/// nothing is swept.
+fn another(context: &Context, queued: bool) -> Result<(String, Exit), Problem> {
+    let (who, age) = sweeper(context).map_or_else(Default::default, |(pid, age)| {
+        (format!(": process {pid}, which has run for {} s", age.as_secs()), age)
+    });
+    if !queued {
+        return Err(Problem { exit: Exit::Refused, what: format!("another sweep is under way{who}") });
+    }
+    if age > context.config.sweep_interval.0 {
+        tracing::warn!("nothing is swept, because an earlier sweep has not ended{who}; if it is stuck, end it");
+    }
+    Ok((String::new(), Exit::Clean))
 }
 
 /// The master config: from a file as a person has it, or as a runtime gave it to a plugin call. A primary network is not needed.

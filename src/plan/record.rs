@@ -38,6 +38,12 @@ impl ProcessMark {
     }
 }
 
+/// The kernel's boot ID in `epoch`, which is `<boot id>:<token>`.
+#[must_use]
+pub fn kernel_of(epoch: &str) -> &str {
+    epoch.split_once(':').map_or(epoch, |(boot, _)| boot)
+}
+
 /// How far an attachment came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -104,6 +104,13 @@ pub fn sweeping(run_dir: &Path) -> Result<Option<File>, StoreError> {
     }
 }
 
+/// Device and inode of the file that [`sweeping`] locks.
+#[must_use]
+pub fn sweeping_file(run_dir: &Path) -> Option<(u64, u64)> {
+    let metadata = std::fs::symlink_metadata(run_dir.join("sweeping")).ok()?;
+    Some((metadata.dev(), metadata.ino()))
+}
+
 /// Temporary files in `dir` whose writers died long ago.
 #[must_use]
 pub fn stale_temporaries(dir: &Path) -> Vec<PathBuf> {

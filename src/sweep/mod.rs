@@ -14,12 +14,13 @@ use crate::act::Context;
 use crate::act::leases::{known_places, of_earlier_epochs};
 use crate::cni::{CniError, Code, ContainerId, IfName};
 use crate::config::Span;
-use crate::exec::cancel::boot_seconds;
+use crate::exec::cancel::{boot_seconds, holders, since};
 use crate::gather::after;
 use crate::plan::leases::Looked;
+use crate::plan::record::{Record, kernel_of};
 use crate::plan::sweep::{Due, Facts, Now, Rest, Sweep, next, plan};
 use crate::store::queue;
-use crate::store::sweep::{ended, looked, remove_all, sweeping};
+use crate::store::sweep::{ended, looked, remove_all, sweeping, sweeping_file};
 
 use gather::{all, litter};
 use work::work;
@@ -37,7 +38,7 @@ pub struct Settings {
     pub queued: bool,
     /// Nothing is touched.
     pub dry_run: bool,
-    /// Also when nothing of this epoch seems to be alive.
+    /// Also when nothing that was attached since the kernel started seems to be alive.
     pub force: bool,
 }
 
@@ -111,8 +112,8 @@ pub fn sweep(context: &Context, settings: Settings) -> Result<Option<Report>, Cn
     let now = Now { seconds: boot_seconds(), epoch: &epoch, everything: !settings.queued };
     let facts = all(context)?;
     if !settings.queued && !settings.dry_run && !settings.force && is_elsewhere(&facts, &epoch) {
-        let msg = "no attachment of this epoch is alive as seen from here: run it where the runtime runs, in its mount \
-                   namespace, or with --force if they are all gone";
+        let msg = "no attachment made since the kernel started is alive as seen from here: run it where the runtime runs, in \
+                   its mount namespace, or with --force if they are all gone";
         return Err(CniError::new(Code::NETNS, msg));
     }
     let planned = plan(facts, now);
@@ -129,10 +130,20 @@ pub fn sweep(context: &Context, settings: Settings) -> Result<Option<Report>, Cn
     Ok(Some(report))
 }
 
-/// True if there are attachments of this epoch, and not one of them is alive: a person may have come by a mount namespace in
-/// which no pod's is to be seen.
+/// The process that is sweeping and for how long it has run, when [`sweep`] gave nothing; `None` when it has ended since.
+#[must_use]
+pub fn sweeper(context: &Context) -> Option<(i32, Duration)> {
+    let (dev, ino) = sweeping_file(&context.config.run_dir)?;
+    // Others may be trying the lock just now, but they came later.
+    let oldest = holders(dev, ino).into_iter().min_by_key(|one| one.start)?;
+    Some((oldest.pid, since(oldest.start)))
+}
+
+/// True if there are attachments of this kernel, and not one of them is alive: a person may have come by a mount namespace in
+/// which no pod's is to be seen. Nor is `runDir` there then, perhaps, and with it the other half of their epoch.
 fn is_elsewhere(facts: &[Facts], epoch: &str) -> bool {
-    let mut ours = facts.iter().flat_map(|facts| &facts.records).filter(|(record, _)| record.epoch == epoch).peekable();
+    let of_kernel = |(record, _): &&(Record, bool)| kernel_of(&record.epoch) == kernel_of(epoch);
+    let mut ours = facts.iter().flat_map(|facts| &facts.records).filter(of_kernel).peekable();
     ours.peek().is_some() && !ours.any(|(_, live)| *live)
 }
 

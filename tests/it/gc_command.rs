@@ -93,8 +93,16 @@ fn one_sweep_at_a_time() {
     let dead = gone(&node);
     let lock = std::fs::File::create(node.run_dir().join("sweeping")).unwrap();
     fs2::FileExt::lock_exclusive(&lock).unwrap();
-    assert_eq!(said(&node, &[]), (String::new(), "meta-cni: another sweep is under way\n".into(), 4));
+    let (text, errors, exit) = said(&node, &[]);
+    let who = format!("meta-cni: another sweep is under way: process {}, which has run for ", std::process::id());
+    assert!(text.is_empty() && errors.starts_with(&who) && exit == 4, "{errors}");
     assert_eq!(said(&node, &["--queued"]), (String::new(), String::new(), 0));
+    assert!(!node.log().contains("nothing is swept"));
+    // One that takes longer than from one sweep to the next is not normal.
+    node.master(&json!({ "sweepInterval": "1s" }));
+    let told =
+        || said(&node, &["--queued"]) == (String::new(), String::new(), 0) && node.log().contains("nothing is swept");
+    eventually("that the log says so", || told().then_some(()));
     assert_eq!(node.calls_of("DEL").len(), 0);
     drop(lock);
     assert_eq!(said(&node, &["--queued"]), (String::new(), String::new(), 0));
@@ -117,9 +125,25 @@ fn what_seems_to_be_all_dead_is_left_alone_unless_somebody_says_so() {
     let dead = gone(&node);
     let output = gc(&node, &[]).output().unwrap();
     let errors = String::from_utf8(output.stderr).unwrap();
-    assert!(errors.contains("no attachment of this epoch is alive as seen from here"), "{errors}");
+    assert!(errors.contains("no attachment made since the kernel started is alive as seen from here"), "{errors}");
     assert_ne!(output.status.code(), Some(0));
     assert_eq!(node.calls_of("DEL").len(), 0);
     assert_eq!(said(&node, &[]).2, 0);
     nothing_left(&node, &dead);
+}
+
+#[test]
+fn f5_where_neither_namespaces_nor_the_run_directory_can_be_seen_what_lives_is_left_alone() {
+    let node = loud(&json!({}));
+    let live = Sandbox::new();
+    succeeded(&node.call("ADD", &live).run());
+    // A container of a person's own, which has the node's state and not its /run: another token, and so another epoch.
+    let command = gc(&node, &["--run-dir", node.root().join("empty").to_str().unwrap()]);
+    let mut elsewhere = Command::new("unshare");
+    elsewhere.args(["--mount", "--pid", "--fork", "--mount-proc"]).arg(command.get_program()).args(command.get_args());
+    let output = elsewhere.stdin(Stdio::null()).output().unwrap();
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(errors.contains("no attachment made since the kernel started is alive as seen from here"), "{errors}");
+    assert_ne!(output.status.code(), Some(0));
+    assert_eq!(node.calls_of("DEL").len(), 0);
 }
