@@ -3,6 +3,7 @@
 //! What is alive stays, but for what was given up and could not be deleted: that has an entry in the queue.
 
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
@@ -47,6 +48,11 @@ impl Due {
     #[must_use]
     pub fn is_of(&self, record: &Record) -> bool {
         self.call == Some(record.call)
+    }
+
+    /// True if its time has not come. One so far away that no attempt set it is damage.
+    fn waits(&self, now: Now<'_>) -> bool {
+        self.epoch == now.epoch && (now.seconds + 1..=now.seconds + 2 * LONGEST).contains(&self.due)
     }
 }
 
@@ -173,7 +179,7 @@ pub fn judge(facts: Facts, now: Now<'_>) -> Judged {
             (_, true, None) => judged.live += 1,
             // Of an attachment that was there before this one, and did not go by itself.
             (_, true, Some(due)) if !due.is_of(&record) => judged.live += 1,
-            (_, _, Some(due)) if !now.everything && due.epoch == now.epoch && due.due > now.seconds => {
+            (_, _, Some(due)) if !now.everything && due.waits(now) => {
                 judged.waiting += 1;
             }
             (_, _, entry) => {
@@ -257,9 +263,9 @@ pub fn next(now: u64, rest: &Rest<'_>) -> u64 {
     if rest.left {
         return now;
     }
-    let seen = |id: &ContainerId, ifname: &IfName| rest.seen.iter().any(|(one, name)| one == id && name == ifname);
+    let seen: BTreeSet<(&ContainerId, &IfName)> = rest.seen.iter().map(|(id, ifname)| (id, ifname)).collect();
     // What was due when we began and is still there was busy, or is not ours to do; all others are due at their time.
-    let entries = rest.queue.iter().filter(|(id, ifname, due)| due.due > rest.began || !seen(id, ifname));
+    let entries = rest.queue.iter().filter(|(id, ifname, due)| due.due > rest.began || !seen.contains(&(id, ifname)));
     let entries = entries.map(|(_, _, due)| due.due.clamp(now, now + LONGEST));
     let busy = rest.busy.then_some(now + BUSY);
     entries.chain(busy).chain([now + rest.interval.max(1)]).min().unwrap_or(now)

@@ -70,6 +70,9 @@ fn f5_f6_f14_what_becomes_of_a_record() {
         (Attached, true, Some(due(101, "e", 7)), " forget 0 live 0 waiting 1"),
         (Begun, false, Some(due(101, "e", 7)), " forget 0 live 0 waiting 1"),
         (Begun, true, Some(due(101, "other", 7)), "eth0 forget 0 live 0 waiting 0"),
+        // None that an attempt set is so far away.
+        (Begun, false, Some(due(700, "e", 7)), " forget 0 live 0 waiting 1"),
+        (Begun, false, Some(due(u64::MAX, "e", 7)), "eth0 forget 0 live 0 waiting 0"),
         // One of an earlier record says nothing about what is alive.
         (Attached, true, Some(due(0, "e", 8)), " forget 0 live 1 waiting 0"),
         (Attached, true, Some(Due::default()), " forget 0 live 1 waiting 0"),

@@ -20,7 +20,11 @@ pub fn epoch(run_dir: &Path) -> Result<String, StoreError> {
     let boot = kernel_random("boot_id")?;
     let path = run_dir.join("epoch");
     loop {
-        if let Some(bytes) = read(&path, Owner::Us, 256)? {
+        let found = match read(&path, Owner::Us, 256) {
+            Err(StoreError::Refused { .. }) => Some(Vec::new()),
+            found => found?,
+        };
+        if let Some(bytes) = found {
             let token = String::from_utf8(bytes).unwrap_or_default();
             if token.len() == 32 && token.bytes().all(|byte| byte.is_ascii_hexdigit()) {
                 return Ok(format!("{boot}:{token}"));
@@ -52,7 +56,12 @@ mod tests {
         std::fs::remove_file(run.join("epoch")).unwrap();
         let second = epoch(&run).unwrap();
         assert_ne!(second, first);
-        std::fs::write(run.join("epoch"), "damaged").unwrap();
+        for damage in ["damaged".to_owned(), "x".repeat(300)] {
+            std::fs::write(run.join("epoch"), damage).unwrap();
+            assert_ne!(epoch(&run).unwrap(), second);
+        }
+        std::fs::remove_file(run.join("epoch")).unwrap();
+        std::os::unix::fs::symlink("/nowhere", run.join("epoch")).unwrap();
         assert_ne!(epoch(&run).unwrap(), second);
         assert_eq!(super::super::list(&run).unwrap(), ["epoch"]);
     }

@@ -184,8 +184,9 @@ pub fn list(dir: &Path) -> Result<Vec<String>, StoreError> {
 /// [`StoreError`] when it is there and cannot be removed.
 pub fn remove(path: &Path) -> Result<(), StoreError> {
     match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StoreError::io("remove", path)(error)),
-        _ => Ok(()),
+        // Nothing is in what is no directory.
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(()),
+        removed => removed.map_err(StoreError::io("remove", path)),
     }
 }
 

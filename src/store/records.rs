@@ -7,7 +7,7 @@ use crate::cni::{ContainerId, IfName};
 use crate::plan::record::{Record, RecordError, legible, seal};
 
 use super::atomic::{Survives, append, write};
-use super::{MOST_STATE, Owner, StoreError, exists, is_dir, list, make_dir, queue, read, remove, remove_if_empty};
+use super::{MOST_STATE, Owner, StoreError, is_dir, list, make_dir, queue, read, remove, remove_if_empty};
 
 /// What follows the interface in the name of a damaged file that was put aside: no interface is called so.
 const LOST: &str = ":lost";
@@ -199,7 +199,7 @@ impl Aside {
     pub fn forget(self) -> Result<(), StoreError> {
         let Self { place, target, reason } = self;
         // Two of one interface: the one that was put aside later took the other's place.
-        if !exists(&place) {
+        if std::fs::symlink_metadata(&place).is_err() {
             return Ok(());
         }
         if let Some(dir) = target.parent() {

@@ -56,7 +56,9 @@ pub fn claim(run_dir: &Path, now: u64, until: u64) -> Result<bool, StoreError> {
 /// [`StoreError`] when the time is there and cannot be set.
 pub fn bring_forward(run_dir: &Path, at: u64) -> Result<(), StoreError> {
     let path = path_of(run_dir);
-    let file = match OpenOptions::new().read(true).custom_flags(nix::libc::O_NOFOLLOW).open(&path) {
+    // A named pipe at this path must not hold us up.
+    let flags = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK;
+    let file = match OpenOptions::new().read(true).custom_flags(flags).open(&path) {
         Ok(file) => file,
         // Missing means now.
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -74,7 +76,8 @@ pub fn ended(run_dir: &Path, at: u64, looked: &Looked) -> Result<(), StoreError>
     let path = path_of(run_dir);
     let mut file = open(&path)?;
     let text = serde_json::to_vec(looked).map_err(|error| StoreError::refused(&path, error.to_string()))?;
-    let known = read(&path, Owner::Us, MOST)?.unwrap_or_default();
+    // What cannot be read says nothing, and is written anew.
+    let known = read(&path, Owner::Us, MOST).ok().flatten().unwrap_or_default();
     if known != text {
         let written = file.set_len(0).and_then(|()| file.write_all(&text));
         // On a full disk too the next is due at its time, and not at once.
@@ -205,6 +208,11 @@ mod tests {
             assert!(is_due(dir.path(), at) && !is_due(dir.path(), at - 1));
         }
         assert_ne!(looked(dir.path(), "f"), done);
+        // What nobody wrote is written over.
+        std::fs::write(dir.path().join("sweep"), vec![b'x'; 300 << 10]).unwrap();
+        ended(dir.path(), 3, &done).unwrap();
+        assert_eq!(looked(dir.path(), "e"), done);
+        assert!(!is_due(dir.path(), 2));
     }
 
     #[test]

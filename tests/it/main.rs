@@ -39,3 +39,4 @@ mod verify;
 mod waits;
 mod worst;
 mod worst2;
+mod worst3;
