@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crate::cni::{CniError, Operation, SearchPath};
 use crate::exec::cancel::boot_seconds;
 use crate::exec::{chain, find};
+use crate::kernel::NetnsId;
 use crate::netns::{identity, own};
 use crate::plan::chain::Process;
 use crate::plan::del::again_without_namespace;
@@ -146,6 +147,11 @@ fn find_again(record: &mut Record, now: &SearchPath) {
     }
 }
 
+/// True unless it is our own, the host's, where a plugin would delete the host's own interfaces.
+fn is_a_pods(namespace: NetnsId) -> bool {
+    own().is_ok_and(|own| own != namespace)
+}
+
 /// The path that plugins are given. A path that is now another namespace's is not touched: then it is empty, which
 /// plugins take as "gone". One at which there is nothing is given as it was, because some plugins know their own by it.
 pub(super) fn namespace(record: &Record, given: Option<&Path>) -> PathBuf {
@@ -153,9 +159,9 @@ pub(super) fn namespace(record: &Record, given: Option<&Path>) -> PathBuf {
     let mut gone = None;
     for path in recorded.into_iter().chain(given) {
         match (identity(path), record.netns) {
-            (Ok(now), Some(then)) if now == then => return path.to_owned(),
+            (Ok(now), Some(then)) if now == then && is_a_pods(now) => return path.to_owned(),
             // What others made is in the namespace that this call names: a recorded path may be another pod's by now.
-            (Ok(now), None) if Some(path) == given && own().is_ok_and(|own| own != now) => return path.to_owned(),
+            (Ok(now), None) if Some(path) == given && is_a_pods(now) => return path.to_owned(),
             (Ok(_), _) => {}
             (Err(_), _) => gone = gone.or(Some(path)),
         }

@@ -4,8 +4,10 @@ use crate::harness::Sandbox;
 use crate::scene::*;
 use crate::sweep::{entry, entry_path, gone, loud};
 use nix::sys::stat::Mode;
-use serde_json::json;
+use serde_json::{Value, json};
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::fs::symlink;
+use std::path::Path;
 
 #[test]
 fn f6_a_pipe_in_the_place_of_the_time_of_the_sweep_holds_no_del_up() {
@@ -55,4 +57,30 @@ fn f6_a_queue_that_is_no_directory_keeps_no_pod() {
     node.write("state/queue", "");
     succeeded(&node.call("DEL", &sandbox).run());
     assert_eq!(node.records(), Vec::<std::path::PathBuf>::new());
+}
+
+#[test]
+fn a16_the_namespace_of_the_host_is_given_to_no_plugin_whatever_a_record_says() {
+    let node = loud(&json!({}));
+    let sandbox = Sandbox::new();
+    succeeded(&node.call("ADD", &sandbox).run());
+    let path = record_path(&node, &sandbox, "eth0");
+    let mut record = record(&path);
+    let own = std::fs::metadata("/proc/self/ns/net").unwrap();
+    record["sandbox"]["netns"] = "/proc/self/ns/net".into();
+    record["netns"] = json!({ "dev": own.dev(), "ino": own.ino() });
+    seal(&path, &record);
+    succeeded(&node.call("DEL", &sandbox).run());
+    let del = &node.calls_of("DEL")[0];
+    // The one that this call names is no more that of the record.
+    assert_eq!(del.env["CNI_NETNS"], "");
+    nothing_left(&node, &sandbox);
+}
+
+/// Writes `record` as it would be written.
+fn seal(path: &Path, record: &Value) {
+    let text = record.to_string();
+    let checksum = crc32fast::hash(text.as_bytes());
+    let sealed = format!("{{\"version\":1,\"checksum\":\"crc32:{checksum:08x}\",\"record\":{text}}}");
+    std::fs::write(path, sealed).unwrap();
 }
