@@ -162,7 +162,7 @@ fn of_sandbox(
         if Context::remaining(deadline).is_zero() {
             break;
         }
-        tracing::info!(sandbox = %id, ifname = %record.attachment.ifname, "its sandbox is gone; deleted");
+        tracing::info!(sandbox = %id, ifname = %record.attachment.ifname, "its sandbox is gone; its DEL is run");
         errors.extend(finish(&acting, record, None, deadline).err());
     }
     lock.unlink_unless_needed(&context.records, id);

@@ -74,6 +74,14 @@ impl StoreError {
         source.raw_os_error().is_some_and(|errno| [EAGAIN, EINTR, EMFILE, ENFILE, ENOMEM].contains(&errno))
     }
 
+    /// What is wrong with the file, as the end of a sentence that began with its path.
+    fn why(&self) -> String {
+        match self {
+            Self::Io { source, .. } => format!("cannot be read: {source}"),
+            Self::Refused { why, .. } => why.clone(),
+        }
+    }
+
     /// The error and its cause on one line.
     #[must_use]
     pub fn story(&self) -> String {

@@ -233,7 +233,7 @@ fn parse(path: &Path, id: &ContainerId, stem: &str) -> Result<Parsed, StoreError
         Ok(Some(bytes)) => bytes,
         Ok(None) => return Ok(Ok(None)),
         Err(error) if error.passes() => return Err(error),
-        Err(error) => return Ok(Err((error.story(), Vec::new()))),
+        Err(error) => return Ok(Err((error.why(), Vec::new()))),
     };
     let ours = |record: &Record| record.sandbox.container_id == *id && record.attachment.ifname.as_str() == stem;
     Ok(match Record::read(&bytes) {

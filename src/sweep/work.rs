@@ -96,7 +96,7 @@ fn carried_out(acting: &Acting<'_>, work: &Work) -> Vec<Action> {
     let outcome = |subject: Subject<'_>| match subject {
         Subject::Record(at) => {
             let record = &work.finish[at];
-            tracing::info!(sandbox = %work.id, ifname = %record.attachment.ifname, "no runtime asks for it any more; deleted");
+            tracing::info!(sandbox = %work.id, ifname = %record.attachment.ifname, "no runtime asks for it any more; its DEL is run");
             let error = finish(acting, record.clone(), None, deadline).err()?;
             tracing::warn!(sandbox = %work.id, "to be tried again: {}", error.msg);
             Some(error)

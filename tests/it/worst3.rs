@@ -84,3 +84,17 @@ fn seal(path: &Path, record: &Value) {
     let sealed = format!("{{\"version\":1,\"checksum\":\"crc32:{checksum:08x}\",\"record\":{text}}}");
     std::fs::write(path, sealed).unwrap();
 }
+
+#[test]
+fn g4_what_is_wrong_with_a_record_is_said_with_its_path_once() {
+    let node = loud(&json!({}));
+    let sandbox = Sandbox::new();
+    succeeded(&node.call("ADD", &sandbox).run());
+    let path = record_path(&node, &sandbox, "eth0");
+    std::fs::remove_file(&path).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    let error = refused(&node.call("CHECK", &sandbox).run(), 3);
+    let msg = error["msg"].as_str().unwrap();
+    assert!(msg.ends_with("eth0.json is no regular file"), "{msg}");
+    assert_eq!(msg.matches("eth0.json").count(), 1, "{msg}");
+}
