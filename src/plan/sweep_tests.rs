@@ -135,6 +135,15 @@ fn a_run_is_bounded_and_what_failed_most_often_comes_last() {
 }
 
 #[test]
+fn f5_a_sandbox_at_which_each_run_dies_keeps_no_other_from_being_finished() {
+    let dead = |name: &str| Facts { id: id(name), ..facts(vec![(record(0, State::Begun), false)], vec![]) };
+    // Nothing was written down of a run that died: the facts are the same each time.
+    let first = |seconds| plan(["a", "b", "c"].map(dead).into(), Now { seconds, ..NOW }).works.remove(0).id;
+    let firsts: BTreeSet<_> = (100..103).map(first).collect();
+    assert_eq!(firsts, ["a", "b", "c"].map(id).into());
+}
+
+#[test]
 fn what_needs_no_plugin_comes_last_and_makes_no_run_due_at_once() {
     let named = |number: usize, facts: Facts| Facts { id: id(&format!("c{number:03}")), ..facts };
     let untidy = |number| named(number, Facts { untidy: true, ..facts(vec![], vec![]) });
