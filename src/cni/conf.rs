@@ -4,7 +4,7 @@
 //! struct written back. A single plugin configuration (the form before 0.3.0, still common) is a list of one.
 
 use super::error::{CniError, Code};
-use super::names::{NameError, NetworkName, PluginType};
+use super::names::{NameError, NetworkName, PLUGIN_TYPE, PluginType};
 use super::raw::{Object, WrongType, value_of};
 use super::version::{CniVersion, UnknownVersion};
 
@@ -67,15 +67,58 @@ pub enum ConfError {
     /// A version that we do not speak.
     #[error(transparent)]
     Version(#[from] UnknownVersion),
+    /// Any of these in the plugin at index `at`.
+    #[error("{source}")]
+    InPlugin {
+        /// Its index in the list; 0 for a configuration that is no list.
+        at: usize,
+        /// What is wrong with it.
+        source: Box<Self>,
+    },
+}
+
+/// Which key an error is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place<'a> {
+    /// The index of the plugin; `None` for a key of the list itself.
+    pub plugin: Option<usize>,
+    /// The key, which may be the one that is missing; `None` for the whole.
+    pub key: Option<&'a str>,
 }
 
 impl ConfError {
+    /// Which key the error is about.
+    #[must_use]
+    pub fn place(&self) -> Place<'_> {
+        let key = match self {
+            Self::InPlugin { at, source } => return Place { plugin: Some(*at), key: source.place().key },
+            Self::Empty | Self::NotJson(_) => None,
+            Self::Key(wrong) => Some(wrong.key.as_str()),
+            Self::NoName => Some("name"),
+            Self::Neither | Self::NoPlugins => Some("plugins"),
+            Self::NoType(_) => Some("type"),
+            Self::Name(error) => Some(if error.what == PLUGIN_TYPE { "type" } else { "name" }),
+            Self::Version(_) => Some("cniVersion"),
+        };
+        Place { plugin: None, key }
+    }
+
+    /// The error without the plugin that it is in.
+    #[must_use]
+    pub fn inner(&self) -> &Self {
+        match self {
+            Self::InPlugin { source, .. } => source.inner(),
+            _ => self,
+        }
+    }
+
     /// The code for the runtime when this is the runtime's own configuration (A5).
     #[must_use]
     pub const fn code(&self) -> Code {
         match self {
             Self::Empty | Self::NotJson(_) => Code::NOT_JSON,
             Self::Version(_) => Code::INCOMPATIBLE_VERSION,
+            // A plugin's own object is no text and has no version of its own.
             _ => Code::INVALID_CONFIG,
         }
     }
@@ -86,6 +129,7 @@ impl ConfError {
         match self {
             Self::NotJson(source) => format!("{self}: {source}"),
             Self::Key(wrong) => format!("{self}: {wrong}: {}", wrong.source),
+            Self::InPlugin { source, .. } => source.story(),
             _ => self.to_string(),
         }
     }
@@ -114,7 +158,10 @@ impl NetworkConfigList {
             plugins: plugins
                 .into_iter()
                 .enumerate()
-                .map(|(at, plugin)| PluginConfig::from_object(plugin, at))
+                .map(|(at, plugin)| {
+                    PluginConfig::from_object(plugin, at)
+                        .map_err(|error| ConfError::InPlugin { at, source: Box::new(error) })
+                })
                 .collect::<Result<_, _>>()?,
         })
     }
@@ -302,6 +349,24 @@ mod tests {
             (r#"{"name":"-","type":"a"}"#, "network name \"-\" does not start with a letter or digit"),
         ] {
             assert_eq!(parse(text).unwrap_err(), story, "{text}");
+        }
+    }
+
+    #[test]
+    fn g1_an_error_names_its_plugin_and_key() {
+        for (text, plugin, key) in [
+            ("", None, None),
+            (r#"{"name":1}"#, None, Some("name")),
+            (r#"{"name":"n","type":"../sh"}"#, Some(0), Some("type")),
+            (r#"{"name":"-","type":"a"}"#, None, Some("name")),
+            (r#"{"name":"n","plugins":[{"type":"a"},{}]}"#, Some(1), Some("type")),
+            (r#"{"name":"n","plugins":[{"type":"a"},{"type":"b","capabilities":1}]}"#, Some(1), Some("capabilities")),
+            (r#"{"name":"n","type":"a","cniVersion":"9"}"#, None, Some("cniVersion")),
+            (r#"{"name":"n","plugins":[]}"#, None, Some("plugins")),
+        ] {
+            let error = NetworkConfigList::parse(text.as_bytes(), None).unwrap_err();
+            assert_eq!(error.place(), Place { plugin, key }, "{text}");
+            assert!(!matches!(error.inner(), ConfError::InPlugin { .. }));
         }
     }
 

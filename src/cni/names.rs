@@ -20,9 +20,12 @@ pub struct NameError {
     pub rule: &'static str,
 }
 
+/// What a plugin type is called in a [`NameError`].
+pub(super) const PLUGIN_TYPE: &str = "plugin type";
+
 /// A newtype for a text that keeps a rule: `name!(Type, "what it is", rule)`, the rule giving what is wrong, if anything.
 macro_rules! name {
-    ($(#[$doc:meta])* $type:ident, $what:literal, $rule:expr) => {
+    ($(#[$doc:meta])* $type:ident, $what:expr, $rule:expr) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
@@ -95,8 +98,24 @@ name!(
 name!(
     /// `type` of a plugin configuration: the file name of an executable in the plugin search path (Section 1, "Plugin
     /// configuration objects"). Never a path, so that no configuration reaches outside that search path.
-    PluginType, "plugin type", plugin_type
+    PluginType, PLUGIN_TYPE, plugin_type
 );
+
+/// How many single-byte edits turn `a` into `b` (Levenshtein).
+#[must_use]
+pub fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.bytes().enumerate() {
+            let substituted = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
 
 fn identifier(text: &str, longest: usize) -> Option<&'static str> {
     let mut bytes = text.bytes();
@@ -170,6 +189,13 @@ mod tests {
         assert!(PluginType::new("host-local").is_ok());
         for bad in ["", ".", "..", "../bridge", "/opt/cni/bin/bridge", "a b"] {
             assert!(PluginType::new(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn edits() {
+        for (a, b, edits) in [("", "abc", 3), ("abc", "abc", 0), ("net-a", "neta", 1), ("kitten", "sitting", 3)] {
+            assert_eq!(distance(a, b), edits, "{a} {b}");
         }
     }
 

@@ -14,7 +14,7 @@ use crate::cni::{CniError, CniVersion, Code, ConfError, NetworkName, Object};
 use crate::kernel::Prefix;
 
 use super::duration::Span;
-use super::keys::unused;
+use super::keys::{Warning, unused};
 
 /// The type of our plugin: what configurations call it.
 pub const PLUGIN_TYPE: &str = "meta-cni";
@@ -27,6 +27,10 @@ const DEVICE_INFO: &str = "/var/run/k8s.cni.cncf.io/devinfo";
 
 /// The key that names the chain which runs last.
 const AUXILIARY: &str = "auxiliaryCNIChainName";
+
+/// The keys of networks that every pod has.
+const CLUSTER: &str = "clusterNetwork";
+const DEFAULTS: &str = "defaultNetworks";
 
 /// What a runtime says of the attachments that are in use (Section 2, "GC").
 pub const VALID_ATTACHMENTS: &str = "cni.dev/valid-attachments";
@@ -118,7 +122,7 @@ pub struct MasterConfig {
     /// `cni.dev/valid-attachments` of a GC; `None` when the runtime gave none.
     pub valid_attachments: Option<Vec<ValidAttachment>>,
     /// What a person should know: keys that nothing reads.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Warning>,
 }
 
 /// One of `cni.dev/valid-attachments` (Section 2, "GC").
@@ -198,7 +202,8 @@ impl MasterConfig {
         // The log is set up before anything is judged; here its keys are only held to their types.
         let log_level = text(object, "logLevel")?;
         if let Some(level) = log_level.as_ref().filter(|level| !LEVELS.contains(&level.to_lowercase().as_str())) {
-            warnings.push(format!("\"logLevel\" {level:?} is none of {}; taken as \"info\"", LEVELS.join(", ")));
+            let text = format!("\"logLevel\" {level:?} is none of {}; taken as \"info\"", LEVELS.join(", "));
+            warnings.push(Warning::ignored("logLevel", text));
         }
         let (cluster_network, default_networks) = network_names(object, &mut warnings)?;
         let runtime_config: Object = object.get("runtimeConfig", "an object")?.unwrap_or_default();
@@ -280,18 +285,19 @@ fn auxiliary_chain(object: &Object) -> Result<Option<NetworkName>, ConfigError> 
 }
 
 /// `clusterNetwork` and `defaultNetworks`: names, or absolute paths.
-fn network_names(object: &Object, warnings: &mut Vec<String>) -> Result<(Option<String>, Vec<String>), ConfigError> {
-    let cluster_network = text(object, "clusterNetwork")?.map(|name| name.trim().to_owned());
-    let default_networks: Vec<String> = list(object, "defaultNetworks", "a list of strings")?;
+fn network_names(object: &Object, warnings: &mut Vec<Warning>) -> Result<(Option<String>, Vec<String>), ConfigError> {
+    let cluster_network = text(object, CLUSTER)?.map(|name| name.trim().to_owned());
+    let default_networks: Vec<String> = list(object, DEFAULTS, "a list of strings")?;
     if cluster_network.is_none() && !default_networks.is_empty() {
-        warnings.push("\"defaultNetworks\" has no effect beside \"delegates\", as in Multus".to_owned());
+        let text = "\"defaultNetworks\" has no effect beside \"delegates\", as in Multus";
+        warnings.push(Warning::ignored(DEFAULTS, text.to_owned()));
     }
-    let mut paths = cluster_network.iter().chain(&default_networks).filter(|name| name.contains('/'));
-    match paths.find(|path| !path.starts_with('/')) {
+    let cluster = cluster_network.iter().map(|name| (CLUSTER, name));
+    let mut all = cluster.chain(default_networks.iter().map(|name| (DEFAULTS, name)));
+    match all.find(|(_, name)| name.contains('/') && !name.starts_with('/')) {
         None => Ok((cluster_network, default_networks)),
-        Some(path) => {
-            let what = format!("names {path:?}, which is neither a name nor an absolute path");
-            Err(key("clusterNetwork or defaultNetworks", &what))
+        Some((place, path)) => {
+            Err(key(place, &format!("names {path:?}, which is neither a name nor an absolute path")))
         }
     }
 }
@@ -441,7 +447,8 @@ mod tests {
         let text = br#"{"cniVersion":"1.0.0","name":"n","plugins":[{"type":"meta-cni","clusterNetwork":"x","logLevel":"debug","frob":1},{"type":"other"}]}"#;
         let config = MasterConfig::from_file(text).unwrap();
         assert_eq!((config.name.as_str(), config.cni_version), ("n", CniVersion::V1_0_0));
-        assert_eq!(config.warnings, ["unknown key \"frob\" in the master config"]);
+        let warnings: Vec<String> = config.warnings.iter().map(ToString::to_string).collect();
+        assert_eq!(warnings, ["unknown key \"frob\" in the master config"]);
         assert!(MasterConfig::from_file(br#"{"name":"n","type":"bridge"}"#).is_err());
     }
 }

@@ -3,8 +3,9 @@
 #![deny(missing_docs)]
 
 pub mod duration;
-mod keys;
+pub mod keys;
 pub mod master;
 
 pub use duration::Span;
+pub use keys::{Warning, WarningKind};
 pub use master::{CapabilityCheck, ConfigError, DefaultRoutePolicy, MasterConfig};

@@ -4,9 +4,9 @@
 //! rest a known profile comes before a generic one, then the first by file name.
 
 use crate::cni::conf::pointer_to_type;
-use crate::cni::{CniError, Code, NetworkConfigList};
+use crate::cni::{CniError, Code, ConfError, NetworkConfigList};
 use crate::config::master::PLUGIN_TYPE;
-use crate::profile::Profiles;
+use crate::profile::{Profile, Profiles};
 
 /// A file of a directory that may hold the primary.
 #[derive(Debug, Clone)]
@@ -55,10 +55,15 @@ pub fn choose(mut candidates: Vec<Candidate>, profiles: &Profiles) -> Choice {
     let mut choice = Choice { primary: None, verdicts: Vec::new(), unusable: Vec::new() };
     let mut best: Option<(bool, usize, Primary)> = None;
     for Candidate { file_name, content } in candidates {
-        let rejected = match judge(&file_name, content, profiles) {
-            Err(Rejection { why, unusable }) => {
-                choice.unusable.extend(unusable.then(|| file_name.clone()));
-                why
+        let judged = match content {
+            _ if !is_config_name(&file_name) => Err(Rejection::Name),
+            Err(why) => Err(Rejection::Unreadable(why)),
+            Ok(bytes) => judge(&file_name, &bytes, profiles).map(|(known, list)| (known, bytes, list)),
+        };
+        let rejected = match judged {
+            Err(rejection) => {
+                choice.unusable.extend(rejection.passes().then(|| file_name.clone()));
+                rejection.to_string()
             }
             Ok((known, bytes, list)) => {
                 let at = choice.verdicts.len();
@@ -83,34 +88,71 @@ pub fn is_config_name(name: &str) -> bool {
     !name.starts_with('.') && [".conf", ".conflist", ".json"].iter().any(|end| name.ends_with(end))
 }
 
-struct Rejection {
-    why: String,
-    /// It may be usable once it is whole.
-    unusable: bool,
+/// Why a candidate is never the primary, or not as it is.
+#[derive(Debug, thiserror::Error)]
+pub enum Rejection {
+    /// No runtime takes a file of that name for a configuration.
+    #[error("its name is not that of a configuration")]
+    Name,
+    /// Its file cannot be read.
+    #[error("{0}")]
+    Unreadable(String),
+    /// It is no network configuration.
+    #[error("{}", .0.story())]
+    Conf(ConfError),
+    /// It leads back to us (D6).
+    #[error("{}", .0.msg)]
+    Nested(CniError),
+    /// The plugin at this index has `delegates`.
+    #[error("it has nested delegates, as a meta plugin has")]
+    Delegates(usize),
+    /// The plugin at index `at` runs networks of its own.
+    #[error("{why}")]
+    MetaPlugin {
+        /// Its index in the list.
+        at: usize,
+        /// Why that is never a primary.
+        why: String,
+    },
+    /// A profile says so.
+    #[error("{0}")]
+    Never(String),
 }
 
-fn judge(
-    name: &str,
-    content: Result<Vec<u8>, String>,
-    profiles: &Profiles,
-) -> Result<(bool, Vec<u8>, NetworkConfigList), Rejection> {
-    let never = |why: String| Rejection { why, unusable: false };
+impl Rejection {
+    /// True if it may be usable once it is whole.
+    #[must_use]
+    pub const fn passes(&self) -> bool {
+        matches!(self, Self::Unreadable(_) | Self::Conf(_))
+    }
+}
+
+/// What the file `name` says, if it can be the primary, and whether its kind is known.
+///
+/// # Errors
+/// [`Rejection`]: it is none, by itself or as it is now.
+pub fn judge(name: &str, bytes: &[u8], profiles: &Profiles) -> Result<(bool, NetworkConfigList), Rejection> {
     if !is_config_name(name) {
-        return Err(never("its name is not that of a configuration".to_owned()));
+        return Err(Rejection::Name);
     }
-    let bytes = content.map_err(|why| Rejection { why, unusable: true })?;
-    let list =
-        NetworkConfigList::parse(&bytes, None).map_err(|error| Rejection { why: error.story(), unusable: true })?;
-    guard(&bytes).map_err(|error| never(error.msg))?;
-    if list.plugins.iter().any(|plugin| plugin.object.has("delegates")) {
-        return Err(never("it has nested delegates, as a meta plugin has".to_owned()));
+    let list = NetworkConfigList::parse(bytes, None).map_err(Rejection::Conf)?;
+    guard(bytes).map_err(Rejection::Nested)?;
+    if let Some(at) = list.plugins.iter().position(|plugin| plugin.object.has("delegates")) {
+        return Err(Rejection::Delegates(at));
     }
+    // The first plugin's profile may be the node's own, which has the last word on it.
     let profile = profiles.of(&list, Some(name));
     let known = profile.is_some();
-    match profile.and_then(|profile| profile.never_primary) {
-        Some(why) => Err(never(why)),
-        None => Ok((known, bytes, list)),
+    if let Some(Profile { meta_plugin, never_primary: Some(why), .. }) = profile {
+        return Err(if meta_plugin { Rejection::MetaPlugin { at: 0, why } } else { Rejection::Never(why) });
     }
+    for (at, plugin) in list.plugins.iter().enumerate().skip(1) {
+        let meta = profiles.meta_plugin(plugin.plugin.as_str()).and_then(|profile| profile.never_primary);
+        if let Some(why) = meta {
+            return Err(Rejection::MetaPlugin { at, why });
+        }
+    }
+    Ok((known, list))
 }
 
 /// Refuses a configuration that would run meta-cni from meta-cni (D6).
@@ -164,6 +206,7 @@ mod tests {
             (".10-b.conf", BRIDGE, "its name is not that of a configuration"),
             ("00-multus.conf", r#"{"name":"m","type":"multus"}"#, meta),
             ("00-shim.conf", r#"{"name":"m","type":"multus-shim"}"#, meta),
+            ("00-x.conflist", r#"{"name":"m","plugins":[{"type":"bridge"},{"type":"danm"}]}"#, meta),
             ("00-x.conf", r#"{"name":"m","type":"x","delegates":[]}"#, "it has nested delegates, as a meta plugin has"),
             ("99-lo.conf", r#"{"name":"l","type":"loopback"}"#, "the loopback interface is the runtime's own affair"),
             (

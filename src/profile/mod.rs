@@ -20,6 +20,9 @@ pub struct Profile {
     pub matches: Match,
     /// Why a configuration of this kind is never chosen as primary by itself.
     pub never_primary: Option<String>,
+    /// It runs other networks, as we do: no list with such a plugin is a primary.
+    #[serde(default)]
+    pub meta_plugin: bool,
     /// How long its plugin may run.
     #[serde(default)]
     pub deadline: Deadlines,
@@ -67,13 +70,25 @@ impl Profiles {
         Self { own }
     }
 
+    /// The profile of meta plugins that names the plugin type `plugin`.
+    #[must_use]
+    pub fn meta_plugin(&self, plugin: &str) -> Option<Profile> {
+        let builtin = builtin::profiles(plugin).filter(|profile| !self.replaces(profile));
+        let all = builtin.chain(self.own.iter().cloned());
+        all.filter(|profile| profile.meta_plugin)
+            .find(|profile| profile.matches.plugin_type_any.iter().any(|name| name == plugin))
+    }
+
+    fn replaces(&self, profile: &Profile) -> bool {
+        self.own.iter().any(|own| own.name == profile.name)
+    }
+
     /// The most specific profile that recognises `list`, read from a file called `file_name` (if from a file).
     #[must_use]
     pub fn of(&self, list: &NetworkConfigList, file_name: Option<&str>) -> Option<Profile> {
         let first = list.plugins.first()?.plugin.as_str();
-        let replaced = |profile: &Profile| self.own.iter().any(|own| own.name == profile.name);
         builtin::profiles(first)
-            .filter(|profile| !replaced(profile))
+            .filter(|profile| !self.replaces(profile))
             .chain(self.own.iter().cloned())
             .filter_map(|profile| Some((profile.matches.weight(list, file_name)?, profile)))
             .max_by_key(|(weight, _)| *weight)

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use crate::cni::names::distance;
 use crate::npwg::nad::{Format, Nad};
 use crate::npwg::{Namespace, ObjectName};
 
@@ -80,31 +81,9 @@ pub fn nearest(dirs: &[PathBuf], namespace: &Namespace, name: &ObjectName) -> Ve
     names.into_iter().take(3).map(|(_, stem)| stem).collect()
 }
 
-/// How many single-byte edits turn `a` into `b` (Levenshtein).
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.bytes().enumerate() {
-            let substituted = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn edits() {
-        for (a, b, edits) in [("", "abc", 3), ("abc", "abc", 0), ("net-a", "neta", 1), ("kitten", "sitting", 3)] {
-            assert_eq!(distance(a, b), edits, "{a} {b}");
-        }
-    }
 
     #[test]
     fn the_first_directory_wins_and_like_names_are_offered() {
