@@ -9,6 +9,8 @@ pub mod profile;
 
 pub mod plan;
 
+pub mod check;
+
 pub mod exec;
 pub mod netns;
 pub mod store;

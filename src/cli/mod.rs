@@ -1,10 +1,12 @@
-//! The operator's command line: `gc`, `plan`, `status`. It reads configuration and state with the plugin's own code, so what it
+//! The operator's command line: `gc`, `plan`, `status`, `validate`. It reads configuration and state with the plugin's own code, so what it
 //! shows is what the plugin does.
 #![expect(clippy::print_stderr, reason = "the command line talks to people")]
 
+mod carets;
 mod gc;
 mod plan;
 mod status;
+mod validate;
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -64,6 +66,8 @@ enum Command {
     Gc(gc::GcArgs),
     /// Shows the attachments of a sandbox and its network status, from the records on this node.
     Status(status::StatusArgs),
+    /// Looks for what is wrong in configurations: where it is, what follows from it, what to do about it.
+    Validate(validate::ValidateArgs),
 }
 
 /// What every command takes.
@@ -119,6 +123,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>, path: Option<&str>) -> Exi
         Command::Plan(args) => plan::run(&args),
         Command::Gc(args) => gc::run(&args, path),
         Command::Status(args) => status::run(&args),
+        Command::Validate(args) => validate::run(&args),
     };
     match done {
         Ok((text, exit)) => {

@@ -323,7 +323,10 @@ fn absolute(name: &'static str, path: PathBuf) -> Result<PathBuf, ConfigError> {
 }
 
 fn absolute_all(name: &'static str, paths: Vec<PathBuf>) -> Result<Vec<PathBuf>, ConfigError> {
-    paths.into_iter().map(|path| absolute(name, path)).collect()
+    match paths.iter().find(|path| !path.is_absolute()) {
+        None => Ok(paths),
+        Some(path) => Err(key(name, &format!("has {path:?}, which is not an absolute path"))),
+    }
 }
 
 /// `primaryRoutes`, each once. The default route is none of them: it is what moves.

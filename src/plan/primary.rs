@@ -33,6 +33,8 @@ pub struct Choice {
     pub primary: Option<Primary>,
     /// What was decided about each file, in order of file names.
     pub verdicts: Vec<Verdict>,
+    /// Those that only their names put behind the primary: a finding for a person (`meta-cni validate`), never a refusal.
+    pub ties: Vec<String>,
     /// Files that may be the primary once they are whole.
     pub unusable: Vec<String>,
 }
@@ -52,7 +54,8 @@ pub struct Primary {
 #[must_use]
 pub fn choose(mut candidates: Vec<Candidate>, profiles: &Profiles) -> Choice {
     candidates.sort_by(|a, b| a.file_name.cmp(&b.file_name));
-    let mut choice = Choice { primary: None, verdicts: Vec::new(), unusable: Vec::new() };
+    let mut choice = Choice { primary: None, verdicts: Vec::new(), ties: Vec::new(), unusable: Vec::new() };
+    let mut valid = Vec::new();
     let mut best: Option<(bool, usize, Primary)> = None;
     for Candidate { file_name, content } in candidates {
         let judged = match content {
@@ -67,6 +70,7 @@ pub fn choose(mut candidates: Vec<Candidate>, profiles: &Profiles) -> Choice {
             }
             Ok((known, bytes, list)) => {
                 let at = choice.verdicts.len();
+                valid.push((known, file_name.clone()));
                 if best.as_ref().is_none_or(|(best_known, ..)| known && !best_known) {
                     best = Some((known, at, Primary { file_name: file_name.clone(), bytes, list }));
                 }
@@ -75,7 +79,9 @@ pub fn choose(mut candidates: Vec<Candidate>, profiles: &Profiles) -> Choice {
         };
         choice.verdicts.push(Verdict { file_name, rejected: Some(rejected) });
     }
-    if let Some((_, at, primary)) = best {
+    if let Some((best_known, at, primary)) = best {
+        let tie = |(known, name): (bool, String)| (known == best_known && name != primary.file_name).then_some(name);
+        choice.ties = valid.into_iter().filter_map(tie).collect();
         choice.verdicts[at].rejected = None;
         choice.primary = Some(primary);
     }
@@ -127,14 +133,11 @@ impl Rejection {
     }
 }
 
-/// What the file `name` says, if it can be the primary, and whether its kind is known.
+/// What the file `name`, the name being one of a configuration, says, if it can be the primary, and whether its kind is known.
 ///
 /// # Errors
 /// [`Rejection`]: it is none, by itself or as it is now.
 pub fn judge(name: &str, bytes: &[u8], profiles: &Profiles) -> Result<(bool, NetworkConfigList), Rejection> {
-    if !is_config_name(name) {
-        return Err(Rejection::Name);
-    }
     let list = NetworkConfigList::parse(bytes, None).map_err(Rejection::Conf)?;
     guard(bytes).map_err(Rejection::Nested)?;
     if let Some(at) = list.plugins.iter().position(|plugin| plugin.object.has("delegates")) {

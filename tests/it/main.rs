@@ -35,6 +35,7 @@ mod rule;
 mod subdir;
 mod sweep;
 mod truth;
+mod validate;
 mod verify;
 mod waits;
 mod worst;

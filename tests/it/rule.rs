@@ -6,13 +6,15 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Module -> the modules that it may import. Imports point up this table, never down or sideways.
-const IMPORTS: [(&str, &[&str]); 17] = [
+const IMPORTS: [(&str, &[&str]); 18] = [
     ("cni", &[]),
     ("kernel", &[]),
     ("npwg", &["cni", "kernel"]),
     ("config", &["cni", "kernel"]),
     ("profile", &["cni"]),
     ("plan", &["cni", "kernel", "npwg", "config", "profile"]),
+    // What can be wrong, by the rules of those above it: asked by whoever writes, and by the command line.
+    ("check", &["cni", "kernel", "npwg", "config", "profile", "plan"]),
     ("exec", &["cni", "plan"]),
     ("store", &["cni", "npwg", "config", "profile", "plan"]),
     ("watch", &[]),
@@ -54,6 +56,7 @@ const IMPORTS: [(&str, &[&str]); 17] = [
             "config",
             "profile",
             "plan",
+            "check",
             "exec",
             "store",
             "watch",
@@ -68,7 +71,7 @@ const IMPORTS: [(&str, &[&str]); 17] = [
 ];
 
 /// Modules without I/O, clock or environment, and with `missing_docs` denied.
-const PURE: [&str; 6] = ["cni", "kernel", "npwg", "config", "profile", "plan"];
+const PURE: [&str; 7] = ["cni", "kernel", "npwg", "config", "profile", "plan", "check"];
 
 /// What a pure module has no use for.
 const IMPURE: [&str; 12] = [
