@@ -23,6 +23,8 @@ pub mod act;
 pub mod sweep;
 
 pub mod cli;
+#[cfg(feature = "daemon")]
+pub mod daemon;
 pub mod plugin;
 
 pub mod telemetry;

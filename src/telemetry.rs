@@ -9,6 +9,8 @@
 mod file;
 mod format;
 mod journal;
+#[cfg(feature = "daemon")]
+mod stderr;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -22,6 +24,8 @@ use tracing::{Event, Metadata, Subscriber};
 use file::LogFile;
 use format::Entry;
 use journal::Journal;
+#[cfg(feature = "daemon")]
+pub use stderr::{Style, to_stderr};
 
 /// How much is logged; each level includes those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -5,6 +5,7 @@
 mod carets;
 mod gc;
 mod plan;
+mod probe;
 mod status;
 mod validate;
 
@@ -64,6 +65,9 @@ enum Command {
     Plan(plan::PlanArgs),
     /// Finishes what is left of sandboxes that are gone; plugin calls start it by themselves.
     Gc(gc::GcArgs),
+    /// Asks plugins which CNI versions they speak, for the daemon: JSON on stdin and stdout.
+    #[command(hide = true)]
+    Probe,
     /// Shows the attachments of a sandbox and its network status, from the records on this node.
     Status(status::StatusArgs),
     /// Looks for what is wrong in configurations: where it is, what follows from it, what to do about it.
@@ -122,6 +126,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>, path: Option<&str>) -> Exi
     let done = match cli.command {
         Command::Plan(args) => plan::run(&args),
         Command::Gc(args) => gc::run(&args, path),
+        Command::Probe => probe::run(path),
         Command::Status(args) => status::run(&args),
         Command::Validate(args) => validate::run(&args),
     };

@@ -50,6 +50,23 @@ const MULTUS: &[(&str, &str)] =
 /// Keys of ours that have no effect in this version.
 const NOT_YET: &[&str] = &["statusWait"];
 
+/// True if the daemon may write `key` into the master config as it is in its own: not what names the primary, and not what
+/// belongs to the list.
+#[must_use]
+pub fn is_setting(key: &str) -> bool {
+    const NOT: &[&str] = &[
+        "capabilities",
+        "clusterNetwork",
+        "cniVersion",
+        "cniVersions",
+        "delegates",
+        "name",
+        "retryDeleteOnError",
+        "type",
+    ];
+    (OURS.contains(&key) && !NOT.contains(&key)) || NOT_YET.contains(&key)
+}
+
 /// What is longer is no slip of a key of ours.
 const LONGEST_KEY: usize = 64;
 

@@ -17,6 +17,7 @@ pub mod leases;
 pub mod left;
 pub mod lint;
 pub mod made;
+pub mod master;
 pub mod outcome;
 pub mod primary;
 pub mod record;

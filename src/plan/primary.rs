@@ -50,13 +50,12 @@ pub struct Primary {
     pub list: NetworkConfigList,
 }
 
-/// The primary among `candidates`.
+/// The primary among `candidates`, looked at one after the other: only the best one's text is kept.
 #[must_use]
-pub fn choose(mut candidates: Vec<Candidate>, profiles: &Profiles) -> Choice {
-    candidates.sort_by(|a, b| a.file_name.cmp(&b.file_name));
+pub fn choose(candidates: impl IntoIterator<Item = Candidate>, profiles: &Profiles) -> Choice {
     let mut choice = Choice { primary: None, verdicts: Vec::new(), ties: Vec::new(), unusable: Vec::new() };
     let mut valid = Vec::new();
-    let mut best: Option<(bool, usize, Primary)> = None;
+    let mut best: Option<(bool, Primary)> = None;
     for Candidate { file_name, content } in candidates {
         let judged = match content {
             _ if !is_config_name(&file_name) => Err(Rejection::Name),
@@ -69,20 +68,24 @@ pub fn choose(mut candidates: Vec<Candidate>, profiles: &Profiles) -> Choice {
                 rejection.to_string()
             }
             Ok((known, bytes, list)) => {
-                let at = choice.verdicts.len();
                 valid.push((known, file_name.clone()));
-                if best.as_ref().is_none_or(|(best_known, ..)| known && !best_known) {
-                    best = Some((known, at, Primary { file_name: file_name.clone(), bytes, list }));
+                // A known one first, then by file name.
+                let comes_first = |(other, best): &(bool, Primary)| (!known, &file_name) < (!*other, &best.file_name);
+                if best.as_ref().is_none_or(comes_first) {
+                    best = Some((known, Primary { file_name: file_name.clone(), bytes, list }));
                 }
                 "another file comes first".to_owned()
             }
         };
         choice.verdicts.push(Verdict { file_name, rejected: Some(rejected) });
     }
-    if let Some((best_known, at, primary)) = best {
+    choice.verdicts.sort_by(|a, b| a.file_name.cmp(&b.file_name));
+    if let Some((best_known, primary)) = best {
         let tie = |(known, name): (bool, String)| (known == best_known && name != primary.file_name).then_some(name);
         choice.ties = valid.into_iter().filter_map(tie).collect();
-        choice.verdicts[at].rejected = None;
+        choice.ties.sort();
+        let chosen = choice.verdicts.iter_mut().find(|verdict| verdict.file_name == primary.file_name);
+        chosen.into_iter().for_each(|verdict| verdict.rejected = None);
         choice.primary = Some(primary);
     }
     choice
@@ -182,7 +185,7 @@ mod tests {
         let candidates = files
             .iter()
             .map(|(name, text)| Candidate { file_name: (*name).to_owned(), content: Ok(text.as_bytes().to_vec()) });
-        let choice = choose(candidates.collect(), &Profiles::with_overrides(Vec::new()));
+        let choice = choose(candidates, &Profiles::with_overrides(Vec::new()));
         assert_eq!(choice.primary.map(|primary| primary.file_name).as_deref(), primary);
         let rejected: Vec<_> = choice.verdicts.into_iter().filter_map(|verdict| verdict.rejected).collect();
         assert_eq!(rejected, rejections);

@@ -21,6 +21,7 @@ const FILES: &[(&str, &str)] = files![
     "meta-plugins",
     "ovn-kubernetes",
     "podman",
+    "service-meshes",
 ];
 
 /// The profiles compiled in that may recognise a configuration whose first plugin is of type `plugin`: those that name it, and
@@ -28,6 +29,12 @@ const FILES: &[(&str, &str)] = files![
 pub(super) fn profiles(plugin: &str) -> impl Iterator<Item = Profile> {
     let named = format!("\"{plugin}\"");
     let may = move |text: &str| text.contains(&named) || !text.contains("plugin_type_any");
+    FILES.iter().filter(move |(_, text)| may(text)).filter_map(|(_, text)| serde_json::from_str(text).ok())
+}
+
+/// The profiles compiled in that know of a habit or of appended plugins. They are few, and the plugin never asks.
+pub(super) fn with_habits() -> impl Iterator<Item = Profile> {
+    let may = |text: &str| text.contains("\"habits\"") || text.contains("\"appenders\"");
     FILES.iter().filter(move |(_, text)| may(text)).filter_map(|(_, text)| serde_json::from_str(text).ok())
 }
 

@@ -26,6 +26,20 @@ pub struct Profile {
     /// How long its plugin may run.
     #[serde(default)]
     pub deadline: Deadlines,
+    /// What its software does to the files of others.
+    pub habits: Option<Habits>,
+    /// Types of plugins that installers append to the list which the runtime loads; each is to run once.
+    #[serde(default)]
+    pub appenders: Vec<String>,
+}
+
+/// What software of a primary does to configurations that are not its own.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Habits {
+    /// It renames them: the ending that they get.
+    pub renames_others_to: String,
+    /// What stops it, a sentence without its full stop.
+    pub remedy: String,
 }
 
 /// How a configuration is recognised: every part that is given must hold.
@@ -81,6 +95,25 @@ impl Profiles {
 
     fn replaces(&self, profile: &Profile) -> bool {
         self.own.iter().any(|own| own.name == profile.name)
+    }
+
+    /// True if `plugin` is appended to lists by an installer, and so must not run twice (D11).
+    #[must_use]
+    pub fn is_appended(&self, plugin: &str) -> bool {
+        self.with_habits().any(|profile| profile.appenders.iter().any(|name| name == plugin))
+    }
+
+    /// What renamed our file `ours`, judged by the names in its directory: the sentence that names it and its setting (D10).
+    #[must_use]
+    pub fn culprit<'a>(&self, ours: &str, names: impl Iterator<Item = &'a str> + Clone) -> Option<String> {
+        let mut habits = self.with_habits().filter_map(|profile| profile.habits);
+        habits
+            .find(|habits| names.clone().any(|name| name.strip_prefix(ours) == Some(&habits.renames_others_to)))
+            .map(|habits| habits.remedy)
+    }
+
+    fn with_habits(&self) -> impl Iterator<Item = Profile> {
+        builtin::with_habits().filter(|profile| !self.replaces(profile)).chain(self.own.iter().cloned())
     }
 
     /// The most specific profile that recognises `list`, read from a file called `file_name` (if from a file).

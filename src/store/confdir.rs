@@ -30,27 +30,23 @@ pub struct PluginFile {
     pub plugin: PluginConfig,
 }
 
-/// The files of `dir` that may hold a primary.
+/// The files of `dir` that may hold a primary, each read when it is asked for: there may be thousands.
 ///
 /// # Errors
 /// [`StoreError`] when the directory cannot be listed; a file that cannot be read, or whose name says that it
 /// need not be, is a candidate with the reason.
-pub fn candidates(dir: &Path) -> Result<Vec<Candidate>, StoreError> {
-    let mut candidates = Vec::new();
-    for name in list(dir)? {
-        let path = dir.join(&name);
+pub fn candidates(dir: &Path) -> Result<impl Iterator<Item = Candidate> + use<>, StoreError> {
+    let dir = dir.to_owned();
+    Ok(list(&dir)?.into_iter().filter_map(move |name| {
         if !is_config_name(&name) {
-            candidates.push(Candidate { file_name: name, content: Err("not read".to_owned()) });
-            continue;
+            return Some(Candidate { file_name: name, content: Err("not read".to_owned()) });
         }
-        let content = match file(&path) {
-            Ok(Some(whole)) => Ok(whole.bytes),
-            Ok(None) => continue,
+        let content = match file(&dir.join(&name)) {
+            Ok(whole) => Ok(whole?.bytes),
             Err(error) => Err(error.story()),
         };
-        candidates.push(Candidate { file_name: name, content });
-    }
-    Ok(candidates)
+        Some(Candidate { file_name: name, content })
+    }))
 }
 
 /// A configuration found by its name.
@@ -151,4 +147,24 @@ pub fn plugins(dir: &Path) -> Result<Vec<PluginFile>, StoreError> {
 pub fn beside(dir: &Path) -> Vec<PathBuf> {
     let all = list(dir).unwrap_or_default().into_iter().map(|name| dir.join(name));
     all.filter(|path| is_dir(path)).take(MOST_WATCHED).collect()
+}
+
+/// Directories that decide what is in `dir` besides itself: those in which the links on the way to it and in it lie and end.
+/// ConfigMap mounts are changed there.
+#[must_use]
+pub fn leads(dir: &Path) -> Vec<PathBuf> {
+    let links = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let links = links.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_symlink())).map(|entry| entry.path());
+    let mut found = Vec::new();
+    for mut path in std::iter::once(dir.to_owned()).chain(links.take(MOST_WATCHED)) {
+        // As many links in a row as the kernel follows.
+        for _ in 0..40 {
+            let Ok(target) = std::fs::read_link(&path) else { break };
+            path = path.parent().unwrap_or(Path::new("/")).join(target);
+            found.extend(path.parent().map(Path::to_owned));
+        }
+    }
+    found.sort();
+    found.dedup();
+    found
 }

@@ -208,7 +208,7 @@ pub(super) fn open(path: &Path) -> Result<File, StoreError> {
 }
 
 /// True if `file` is still what `path` names.
-fn still_at(file: &File, path: &Path) -> Result<bool, StoreError> {
+pub(super) fn still_at(file: &File, path: &Path) -> Result<bool, StoreError> {
     let ours = file.metadata().map_err(StoreError::io("look at", path))?;
     match std::fs::symlink_metadata(path) {
         Ok(there) => Ok((there.dev(), there.ino()) == (ours.dev(), ours.ino())),

@@ -12,6 +12,7 @@ pub mod epoch;
 pub mod foreign;
 pub mod leases;
 pub mod lock;
+pub mod master;
 pub mod networks;
 pub mod primary;
 pub mod profiles;

@@ -89,7 +89,7 @@ pub(super) fn message(entry: &Entry, correlation: &str) -> String {
     out
 }
 
-fn what(out: &mut String, entry: &Entry) {
+pub(super) fn what(out: &mut String, entry: &Entry) {
     escape(out, &entry.message);
     for (name, text) in &entry.fields {
         let _ = write!(out, " {name}=");

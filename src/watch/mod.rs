@@ -4,6 +4,8 @@
 //! until there is an answer or the time is up. Lost, merged or false events cannot matter. No meaning of what is watched.
 #![expect(clippy::disallowed_methods, reason = "the edge that owns waiting: the clock")]
 
+pub mod lookout;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{RecvTimeoutError, channel};

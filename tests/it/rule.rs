@@ -67,7 +67,9 @@ const IMPORTS: [(&str, &[&str]); 18] = [
             "telemetry",
         ],
     ),
-    ("bin", &["plugin", "cli", "telemetry"]),
+    // Never `exec`, `act` or `netns`: the daemon runs no delegate.
+    ("daemon", &["cni", "kernel", "npwg", "config", "profile", "plan", "store", "watch", "telemetry"]),
+    ("bin", &["plugin", "cli", "daemon", "telemetry"]),
 ];
 
 /// Modules without I/O, clock or environment, and with `missing_docs` denied.

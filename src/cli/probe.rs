@@ -1,0 +1,78 @@
+//! `meta-cni probe`: asks plugins on this host which CNI versions they speak, for the daemon, which runs no plugin itself. Question
+//! and answer are JSON, on stdin and stdout.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::cni::{Object, Operation, PluginType, SearchPath};
+use crate::exec::{Host, Runner as _, find};
+use crate::plan::chain::{Process, env_of_node};
+use crate::store::{MOST_CONFIG, Owner};
+
+use super::{Exit, Problem, at_most};
+
+/// How long a plugin may take to say what it speaks.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Plugins asked at most.
+const MOST: usize = 64;
+
+#[derive(Deserialize)]
+struct Asked {
+    plugins: BTreeSet<PluginType>,
+    #[serde(default)]
+    path: Vec<PathBuf>,
+}
+
+#[derive(Serialize)]
+struct Answer {
+    plugins: BTreeMap<PluginType, Said>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Said {
+    Versions(Vec<String>),
+    Error(String),
+}
+
+/// Asks and prints. `path` is `CNI_PATH`.
+pub(super) fn run(path: Option<&str>) -> Result<(String, Exit), Problem> {
+    let bytes = at_most(Path::new("-"), Owner::Anybody, MOST_CONFIG)?;
+    let asked: Asked = serde_json::from_slice(&bytes)
+        .map_err(|error| Problem { exit: Exit::Usage, what: format!("probe: stdin is no question: {error}") })?;
+    let first = asked.path.iter().fold(SearchPath::default(), |path, dir| path.and(dir));
+    let given = SearchPath::parse(path.unwrap_or_default());
+    let path = given.dirs().iter().fold(first, |path, dir| path.and(dir)).and(Path::new("/opt/cni/bin"));
+    let plugins: Vec<PluginType> = asked.plugins.into_iter().take(MOST).collect();
+    let said: Vec<Said> = std::thread::scope(|scope| {
+        let asking: Vec<_> = plugins.iter().map(|plugin| scope.spawn(|| ask(plugin, &path))).collect();
+        let lost = || Said::Error("it could not be asked".to_owned());
+        asking.into_iter().map(|asking| asking.join().unwrap_or_else(|_| lost())).collect()
+    });
+    let answer = Answer { plugins: plugins.into_iter().zip(said).collect() };
+    Ok((serde_json::to_string(&answer).unwrap_or_default() + "\n", Exit::Clean))
+}
+
+fn ask(plugin: &PluginType, path: &SearchPath) -> Said {
+    let binary = match find(plugin, path.dirs()) {
+        Ok(binary) => binary,
+        Err(missing) => return Said::Error(missing.error(plugin).msg),
+    };
+    let process = Process {
+        plugin: plugin.clone(),
+        binary,
+        env: env_of_node(Operation::Version, path),
+        stdin: r#"{"cniVersion":"1.0.0"}"#.to_owned(),
+        deadline: PATIENCE,
+    };
+    let stdout = match Host::default().run(&process) {
+        Ok(stdout) => stdout,
+        Err(failure) => return Said::Error(failure.cause(Operation::Version).msg),
+    };
+    let versions = Object::parse(&stdout).ok().and_then(|answer| answer.get("supportedVersions", "a list").ok()?);
+    versions.map_or_else(|| Said::Error("its answer has no \"supportedVersions\"".to_owned()), Said::Versions)
+}

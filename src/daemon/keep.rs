@@ -1,0 +1,353 @@
+//! Keeps the master config right: one question, "what should be on disk now?", asked at the start, after any event and on a slow
+//! tick (P10). Gather, plan, act, report, for ever.
+#![expect(clippy::disallowed_methods, reason = "the loop is an edge: it reads the clock")]
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::cni::PluginType;
+use crate::plan::master::{self, Appended, Sight, Spoken};
+use crate::profile::Profiles;
+use crate::store::lock::{Adding, adding};
+use crate::store::master::{Attempt, MasterLock, Places, Written, lock_path, try_lock};
+use crate::store::primary::LastGood;
+use crate::store::profiles::profiles;
+use crate::store::{StoreError, primary, sweep};
+use crate::watch;
+use crate::watch::lookout::Lookout;
+
+use super::config::{Config, PrimaryPlace};
+use super::fights::Fights;
+use super::gather::{Own, Seen, look, places};
+use super::hostexec;
+use super::shared::Shared;
+
+/// How long the lock of a writer is waited for.
+const LOCK: Duration = Duration::from_secs(5);
+
+/// How long a change waits for ADDs to end: longer than any single one can take.
+const LONGEST_ADD: Duration = Duration::from_secs(240);
+
+/// How soon something that is waited for without an event is looked at again.
+const SOON: Duration = Duration::from_millis(250);
+
+/// How soon a write that failed is tried again.
+const AFTER_FAILURE: Duration = Duration::from_secs(1);
+
+/// How long the answers of plugins to VERSION are taken for true: a plugin may be upgraded.
+const VERSIONS_LAST: Duration = Duration::from_secs(600);
+
+/// The loop's state. Everything in it can be lost: it only makes the loop calmer.
+pub(super) struct Keeper {
+    pub config: Config,
+    pub lookout: Lookout,
+    shared: Arc<Shared>,
+    started: Instant,
+    fights: Fights,
+    /// What plugins said, and when they were asked.
+    spoken: (Spoken, Duration),
+    /// The text that was last on disk as it should be.
+    satisfied: Option<String>,
+    /// Since when a change waits for ADDs to end.
+    deferred: Option<Duration>,
+    /// What was last said, so that it is said once.
+    said: BTreeSet<String>,
+}
+
+/// What should be on disk.
+struct Should {
+    /// The text; `None`: what is there stays, also nothing.
+    be: Option<String>,
+    /// What is missing for it, or wrong, one sentence each.
+    missing: Vec<String>,
+    /// What a person should know.
+    notes: Vec<String>,
+}
+
+/// What came of acting.
+enum Done {
+    /// It is as it should be.
+    Right,
+    /// There is nothing to do now.
+    Left,
+    /// To be looked at again after this long, without an event.
+    Again(Duration, String),
+    Failed(String),
+}
+
+impl Keeper {
+    pub fn new(config: Config, shared: Arc<Shared>) -> Self {
+        Self {
+            config,
+            lookout: Lookout::default(),
+            started: shared.started,
+            shared,
+            fights: Fights::default(),
+            spoken: (Spoken::new(), Duration::ZERO),
+            satisfied: None,
+            deferred: None,
+            said: BTreeSet::new(),
+        }
+    }
+
+    /// What others have appended is asked for its versions again.
+    pub fn forget_versions(&mut self) {
+        self.spoken.0.clear();
+    }
+
+    /// Removes what writers that died left behind, before anything else.
+    pub fn tidy(&self) {
+        let tidied = self.lock().and_then(|lock| lock.tidy(&self.config.conf_dir).map_err(|error| error.story()));
+        if let Err(error) = tidied {
+            tracing::warn!(error, "temporary files of dead writers were not looked for");
+        }
+    }
+
+    /// Asks once, and does what is to be done; gives how long to wait at least and at most until it is asked again.
+    pub fn once(&mut self) -> (Duration, Duration) {
+        let began = self.now();
+        self.lookout.over(&places(&self.config));
+        let profiles = profiles(&self.config.master.delegate_profiles_dir);
+        let seen = look(&self.config, &profiles);
+        let should = self.should(&seen, &profiles);
+        let done = self.act(&seen, &should, &profiles);
+        let (least, most) = match &done {
+            Done::Again(soon, _) => (Duration::ZERO, (*soon).min(self.config.tick)),
+            Done::Failed(_) => (AFTER_FAILURE, self.config.tick),
+            Done::Right | Done::Left => (Duration::ZERO, self.config.tick),
+        };
+        self.report(&seen, should, done);
+        self.sweep_if_due();
+        // In a storm half of the time at most is spent on looking.
+        (least.max((self.now().saturating_sub(began)).min(AFTER_FAILURE)), most)
+    }
+
+    fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    fn should(&mut self, seen: &Seen, profiles: &Profiles) -> Should {
+        let leave = |why: String| Should { be: None, missing: vec![why], notes: Vec::new() };
+        let last_good = || seen.remembered.clone().filter(|text| master::lint(text.as_bytes()).is_ok());
+        match &seen.primary {
+            _ if seen.removing => leave("a cleanup is under way (`removing`): nothing is written".to_owned()),
+            Sight::Absent(why) if matches!(seen.own, Own::Damaged(_)) => {
+                Should { be: last_good(), ..leave(format!("waiting for the primary: {why}")) }
+            }
+            Sight::Absent(why) => leave(format!("waiting for the primary: {why}")),
+            Sight::Unusable(why) => {
+                let be = if seen.own.bytes().is_none() { last_good() } else { None };
+                Should { be, ..leave(format!("the primary cannot be used, so the last good state stays: {why}")) }
+            }
+            Sight::Found(found) => match &seen.not_ready {
+                Some(path) if seen.own == Own::Missing => {
+                    leave(format!("waiting for \"readinessindicatorfile\" {}", path.display()))
+                }
+                _ => {
+                    let (appended, mut notes) = appended(seen, profiles);
+                    self.ask_versions(seen, &appended);
+                    let made = master::master(&self.config.settings, found, &appended, &self.spoken.0);
+                    notes.extend(made.notes);
+                    Should { be: Some(made.text), missing: Vec::new(), notes }
+                }
+            },
+        }
+    }
+
+    /// Asks appended plugins which versions they speak, once in a while. Not while our file is missing: it is written first.
+    fn ask_versions(&mut self, seen: &Seen, appended: &[Appended]) {
+        let now = self.now();
+        if now.saturating_sub(self.spoken.1) > VERSIONS_LAST {
+            self.spoken.0.clear();
+        }
+        let unknown = |plugin: &&PluginType| !self.spoken.0.contains_key(*plugin);
+        let unknown: BTreeSet<PluginType> =
+            appended.iter().map(|appended| &appended.plugin.plugin).filter(unknown).cloned().collect();
+        if unknown.is_empty() || seen.own.bytes().is_none() {
+            return;
+        }
+        self.spoken.0.extend(hostexec::versions(&self.config, &unknown));
+        self.spoken.1 = now;
+    }
+
+    fn act(&mut self, seen: &Seen, should: &Should, profiles: &Profiles) -> Done {
+        let Some(text) = &should.be else { return Done::Left };
+        if let Own::Whole(bytes) | Own::Stale(bytes) = &seen.own
+            && master::says_the_same(bytes, text.as_bytes())
+        {
+            self.deferred = None;
+            self.satisfied = Some(text.clone());
+            return Done::Right;
+        }
+        if let Own::Whole(_) = seen.own
+            && let Some(wait) = self.wait_for_adds()
+        {
+            return wait;
+        }
+        let restores = self.satisfied.as_ref() == Some(text);
+        let pause = if restores { self.fights.pause(self.now()) } else { Duration::ZERO };
+        if !pause.is_zero() {
+            return Done::Again(pause, format!("the master config is restored in {} s", pause.as_secs() + 1));
+        }
+        let places = Places { run_dir: &self.config.master.run_dir, state_dir: &self.config.master.state_dir };
+        let written =
+            self.lock().and_then(|lock| lock.write(&self.config.conf_dir, text, places).map_err(|error| error.story()));
+        match written {
+            Ok(Written::Removing) => Done::Again(SOON, "a cleanup has begun: nothing is written".to_owned()),
+            Ok(written) => {
+                self.wrote(written, restores, seen, profiles);
+                self.deferred = None;
+                self.satisfied = Some(text.clone());
+                // A plugin whose versions were not asked for, because the file had to be there first.
+                if should.notes.is_empty() { Done::Right } else { Done::Again(Duration::ZERO, String::new()) }
+            }
+            Err(why) => Done::Failed(format!("the master config cannot be written: {why}")),
+        }
+    }
+
+    /// While ADDs are under way a file event in the conf dir may hold up a whole runtime.
+    fn wait_for_adds(&mut self) -> Option<Done> {
+        let now = self.now();
+        match adding(&self.config.master.run_dir, Adding::None) {
+            Ok(Some(_)) => None,
+            Ok(None) if now.saturating_sub(*self.deferred.get_or_insert(now)) > LONGEST_ADD => None,
+            Ok(None) => {
+                self.shared.count(|counters| counters.deferred += 1);
+                Some(Done::Again(SOON, "a change of the master config waits for ADDs that are under way".to_owned()))
+            }
+            Err(error) => {
+                tracing::warn!(error = error.story(), "whether ADDs are under way is not known");
+                None
+            }
+        }
+    }
+
+    fn wrote(&mut self, written: Written, restores: bool, seen: &Seen, profiles: &Profiles) {
+        if written == Written::Unchanged {
+            return;
+        }
+        self.shared.count(|counters| counters.writes += 1);
+        let path = self.config.conf_dir.join(master::FILE_NAME);
+        if !restores {
+            tracing::info!(path = %path.display(), "master config written");
+            return;
+        }
+        self.shared.count(|counters| counters.restorations += 1);
+        let culprit = profiles.culprit(master::FILE_NAME, seen.names.iter().map(String::as_str));
+        let culprit =
+            culprit.unwrap_or_else(|| "who did it is not known; an installer or another CNI's agent".to_owned());
+        tracing::warn!(path = %path.display(), culprit, "master config restored: somebody else took or changed it");
+        if self.fights.restored(self.now()) {
+            tracing::error!(
+                culprit,
+                "the master config was restored three times within a minute; from now on once a minute"
+            );
+            self.shared.update(|state| state.fight = Some(culprit));
+        }
+    }
+
+    fn lock(&self) -> Result<MasterLock, String> {
+        let run_dir = &self.config.master.run_dir;
+        let mut holder = String::new();
+        let attempt = |holder: &mut String| match try_lock(run_dir, "meta-cnid") {
+            Ok(Attempt::Held(lock)) => Some(Ok(lock)),
+            Ok(Attempt::Busy(by)) => {
+                *holder = by;
+                None
+            }
+            Err(error) => Some(Err(error.story())),
+        };
+        let first = attempt(&mut holder);
+        first
+            .or_else(|| watch::until(&[lock_path(run_dir)], Instant::now() + LOCK, || attempt(&mut holder)))
+            .unwrap_or_else(|| {
+                let path = lock_path(run_dir);
+                Err(format!("{} is held by {holder:?} for more than {} s", path.display(), LOCK.as_secs()))
+            })
+    }
+
+    fn report(&mut self, seen: &Seen, should: Should, done: Done) {
+        let mut missing = should.missing;
+        match done {
+            Done::Again(_, why) if !why.is_empty() => missing.push(why),
+            Done::Failed(why) => {
+                self.shared.count(|counters| counters.write_errors += 1);
+                missing.push(why);
+            }
+            Done::Right => self.keep_primary(seen),
+            Done::Again(..) | Done::Left => {}
+        }
+        let invalid = matches!(seen.primary, Sight::Unusable(_));
+        let polling = self.lookout.polling().map(|why| format!("{why}; files are looked at every 250 ms"));
+        let mut says: BTreeSet<String> = should.notes.into_iter().chain(polling.clone()).collect();
+        says.extend(missing.iter().cloned());
+        // Once for each change: what is as it was is not said again.
+        for what in says.difference(&self.said) {
+            tracing::warn!("{what}");
+            if invalid && missing.contains(what) {
+                self.shared.count(|counters| counters.invalid_primaries += 1);
+            }
+        }
+        if missing.is_empty() && self.said.iter().any(|said| !says.contains(said)) {
+            tracing::info!("the master config is in place and right");
+        }
+        self.said = says;
+        let fights = self.fights.is_on(self.now());
+        let now = self.now();
+        self.shared.update(|state| {
+            state.beat = now;
+            state.counters.looks += 1;
+            state.polling = polling;
+            state.missing = missing;
+            if !fights {
+                state.fight = None;
+            }
+            if let Sight::Found(found) = &seen.primary {
+                let chosen = Some((found.from.clone(), found.list.name.to_string()));
+                if state.primary != chosen {
+                    tracing::info!(file = found.from, network = %found.list.name, "primary chosen");
+                    state.primary = chosen;
+                }
+            }
+        });
+    }
+
+    /// The plugin's last good configuration, for when the file is torn before any ADD has seen it.
+    fn keep_primary(&self, seen: &Seen) {
+        let Sight::Found(found) = &seen.primary else { return };
+        let file = Path::new(&found.from).file_name().and_then(|name| name.to_str()).map(str::to_owned);
+        let of_a_directory = matches!(&self.config.primary, PrimaryPlace::Pinned(_)) && found.reference != found.from;
+        let good = LastGood {
+            source: found.reference.clone(),
+            file: file.filter(|_| of_a_directory),
+            config: found.text.clone(),
+        };
+        if let Err(error) = primary::keep(&self.config.master.state_dir, &good) {
+            tracing::warn!(error = error.story(), "the last good primary is not kept");
+        }
+    }
+
+    /// On a node whose pods rest no plugin call would start a sweep.
+    fn sweep_if_due(&self) {
+        let run_dir = &self.config.master.run_dir;
+        let Ok(now) = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME) else { return };
+        let now = u64::try_from(now.tv_sec()).unwrap_or_default();
+        let Some(text) = self.satisfied.as_ref().filter(|_| sweep::is_due(run_dir, now)) else { return };
+        // As a plugin call does it: the first of many starts it, and has ten seconds.
+        let claimed = sweep::claim(run_dir, now, now + 10).unwrap_or_else(|error: StoreError| {
+            tracing::warn!(error = error.story(), "a sweep is due and cannot be started");
+            false
+        });
+        if claimed && let Err(error) = hostexec::sweep(&self.config, text) {
+            tracing::warn!(%error, "a sweep is due and cannot be started");
+        }
+    }
+}
+
+/// What others appended: by the file that is there, else by the one last written.
+fn appended(seen: &Seen, profiles: &Profiles) -> (Vec<Appended>, Vec<String>) {
+    let there = seen.own.bytes().and_then(|bytes| master::appended(bytes, profiles));
+    there.or_else(|| master::appended(seen.remembered.as_ref()?.as_bytes(), profiles)).unwrap_or_default()
+}

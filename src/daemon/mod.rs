@@ -1,0 +1,169 @@
+//! The daemon, one per node: keeps the master config right and says how it is. It never runs a delegate, and pods start and stop
+//! without it.
+//!
+//! `keep` is the loop, in the four steps of every operation; `serve` the other thread. Nothing is removed when it ends.
+
+mod config;
+mod fights;
+mod flags;
+mod gather;
+mod health;
+mod hostexec;
+mod keep;
+mod serve;
+mod shared;
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use clap::Parser as _;
+use sd_notify::NotifyState;
+
+use crate::cni::Object;
+use crate::store::{MOST_CONFIG, Owner, read};
+use crate::telemetry::{self, Level};
+
+use config::{Config, LogFormat};
+use flags::{CONFIG, Flags};
+use keep::Keeper;
+use serve::{Server, Wishes};
+use shared::Shared;
+
+/// How the daemon ended: the numbers of every command of this project.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Exit {
+    /// It was told to.
+    Told = 0,
+    /// The command line or the config was wrong.
+    Usage = 2,
+    /// The config, or something of the kernel's, could not be had.
+    CouldNotLook = 3,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Runs until it is told to end. `under_journal`: stderr leads to the journal.
+pub fn main(args: impl IntoIterator<Item = OsString>, under_journal: bool) -> ExitCode {
+    let flags = match Flags::try_parse_from(args) {
+        Ok(flags) => flags,
+        Err(error) => {
+            // Help and version are no errors; clap knows which stream each belongs to.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage } else { Exit::Told }.into();
+        }
+    };
+    let over = flags.keys();
+    let config = match load(&flags, &over) {
+        Ok(config) => config,
+        Err((exit, why)) => {
+            telemetry::to_stderr(Level::Info, telemetry::Style::Text);
+            tracing::error!("{why}");
+            return exit.into();
+        }
+    };
+    let style = match config.log_format {
+        LogFormat::Json => telemetry::Style::Json,
+        LogFormat::Text if !under_journal => telemetry::Style::Text,
+        LogFormat::Text | LogFormat::Journal => telemetry::Style::Journal,
+    };
+    let level = config.log_level.as_deref().and_then(Level::parse).unwrap_or_default();
+    telemetry::to_stderr(level, style);
+    run(&flags, &over, config).into()
+}
+
+fn load(flags: &Flags, over: &Object) -> Result<Config, (Exit, String)> {
+    let path = flags.config.as_deref().unwrap_or(Path::new(CONFIG));
+    let text = match read(path, Owner::Admin, MOST_CONFIG) {
+        Ok(Some(text)) => text,
+        Ok(None) if flags.config.is_none() => Vec::new(),
+        Ok(None) => return Err((Exit::CouldNotLook, format!("{} does not exist", path.display()))),
+        Err(error) => return Err((Exit::CouldNotLook, error.story())),
+    };
+    Config::parse(&text, over).map_err(|error| (Exit::Usage, format!("{}: {error}", path.display())))
+}
+
+fn run(flags: &Flags, over: &Object, config: Config) -> Exit {
+    #[expect(clippy::disallowed_methods, reason = "the program's start")]
+    let shared = Arc::new(Shared::new(std::time::Instant::now()));
+    let wishes = Arc::new(Wishes::default());
+    say(&config);
+    let mut keeper = Keeper::new(config, Arc::clone(&shared));
+    let server = Server {
+        shared: Arc::clone(&shared),
+        wishes: Arc::clone(&wishes),
+        waker: keeper.lookout.waker(),
+        address: keeper.config.health,
+        told_in: keeper.config.master.run_dir.join("meta-cnid.health"),
+    };
+    if let Err(error) = serve::start(server) {
+        tracing::error!(%error, "the daemon cannot start");
+        return Exit::CouldNotLook;
+    }
+    keeper.tidy();
+    let mut is_ready = false;
+    loop {
+        let (least, most) = keeper.once();
+        notify(&shared, &mut is_ready);
+        if !wishes.stop.load(Ordering::SeqCst) {
+            keeper.lookout.wait(least, most);
+        }
+        if wishes.stop.load(Ordering::SeqCst) {
+            // Whatever was being written is written: the loop does one thing at a time.
+            let _ = sd_notify::notify(&[NotifyState::Stopping]);
+            tracing::info!("told to end; the master config stays");
+            return Exit::Told;
+        }
+        if wishes.reload.swap(false, Ordering::SeqCst) {
+            reload(flags, over, &mut keeper);
+        }
+    }
+}
+
+/// What a person should know of the config.
+fn say(config: &Config) {
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), conf_dir = %config.conf_dir.display(), "the daemon starts");
+    for warning in config.warnings.iter().chain(&config.master.warnings) {
+        tracing::warn!("{warning}");
+    }
+}
+
+fn reload(flags: &Flags, over: &Object, keeper: &mut Keeper) {
+    match load(flags, over) {
+        Ok(config) => {
+            if config.health != keeper.config.health || config.log_format != keeper.config.log_format {
+                tracing::warn!(
+                    "\"health\", \"logFormat\" and the level of the daemon's log change with its next start"
+                );
+            }
+            say(&config);
+            keeper.config = config;
+            keeper.forget_versions();
+            keeper.tidy();
+        }
+        Err((_, why)) => tracing::error!("the config stays as it was: {why}"),
+    }
+}
+
+/// Tells systemd, if it asked to be told.
+fn notify(shared: &Shared, is_ready: &mut bool) {
+    let (state, _) = shared.now();
+    let status = match state.missing.first() {
+        None => "the master config is in place and right",
+        Some(missing) => missing.as_str(),
+    };
+    let mut said = vec![NotifyState::Status(status), NotifyState::Watchdog];
+    if !std::mem::replace(is_ready, true) {
+        // Ready says that it keeps watch; a primary may take its time.
+        said.insert(0, NotifyState::Ready);
+    }
+    if let Err(error) = sd_notify::notify(&said) {
+        tracing::debug!(%error, "systemd is not told");
+    }
+}

@@ -1,0 +1,121 @@
+//! The daemon's log: to stderr, one line for each event, for whoever collects it.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tracing::level_filters::LevelFilter;
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Metadata, Subscriber};
+
+use super::Level;
+use super::format::{self, Entry};
+
+/// How a line looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Style {
+    /// Time, level, what happened, with what.
+    Text,
+    /// journald's level prefix instead of time and level.
+    Journal,
+    /// One JSON object.
+    Json,
+}
+
+/// Makes stderr the log of this process, for good; a second call changes nothing.
+pub fn to_stderr(level: Level, style: Style) {
+    // The only error is that a log was set before, which stays.
+    let _ = tracing::subscriber::set_global_default(Stderr { level: level.into(), style });
+}
+
+struct Stderr {
+    level: LevelFilter,
+    style: Style,
+}
+
+impl Subscriber for Stderr {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        // What libraries say of themselves is for those who look closely.
+        let ours = metadata.target().starts_with("meta_cni");
+        metadata.is_event() && *metadata.level() <= self.level && (ours || self.level == LevelFilter::TRACE)
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(self.level)
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        let mut entry = Entry::new(*event.metadata().level());
+        event.record(&mut entry);
+        // A clock before 1970 is shown as 1970.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let line = line(&entry, self.style, &format::timestamp(now));
+        // There is nowhere left to report that nobody listens.
+        let _ = std::io::stderr().write_all(line.as_bytes());
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}
+
+fn line(entry: &Entry, style: Style, time: &str) -> String {
+    let mut line = String::new();
+    match style {
+        Style::Text => {
+            // Writing to a String cannot fail.
+            let _ = write!(line, "{time} {:<5} ", entry.level);
+            format::what(&mut line, entry);
+        }
+        Style::Journal => {
+            let priority = match entry.level {
+                tracing::Level::ERROR => 3,
+                tracing::Level::WARN => 4,
+                tracing::Level::INFO => 6,
+                _ => 7,
+            };
+            let _ = write!(line, "<{priority}>");
+            format::what(&mut line, entry);
+        }
+        Style::Json => {
+            let mut object = serde_json::Map::new();
+            let mut put = |key: &str, value: &str| object.insert(key.to_owned(), value.into());
+            for (key, value) in &entry.fields {
+                put(key, value);
+            }
+            put("time", time);
+            put("level", &entry.level.to_string().to_lowercase());
+            put("message", &entry.message);
+            line = serde_json::Value::Object(object).to_string();
+        }
+    }
+    line.push('\n');
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_in_each_style() {
+        let mut entry = Entry::new(tracing::Level::WARN);
+        entry.message = "two\nlines".to_owned();
+        entry.fields.push(("path", "/a b".to_owned()));
+        for (style, expected) in [
+            (Style::Text, "T WARN  two\\nlines path=\"/a b\"\n"),
+            (Style::Journal, "<4>two\\nlines path=\"/a b\"\n"),
+            (Style::Json, "{\"level\":\"warn\",\"message\":\"two\\nlines\",\"path\":\"/a b\",\"time\":\"T\"}\n"),
+        ] {
+            assert_eq!(line(&entry, style, "T"), expected);
+        }
+    }
+}
