@@ -22,6 +22,9 @@ pub struct Flags {
     /// The daemon's config [default: /etc/cni/meta-cni/daemon.json, which may be missing].
     #[arg(long, short = 'c', alias = "config-file", value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// Asks once, writes what is to be written and ends: 0 when the master config is in place and right, else 4.
+    #[arg(long)]
+    pub once: bool,
     /// The runtime's conf dir, in which the master config is kept.
     #[arg(long, value_name = "DIR")]
     cni_conf_dir: Option<String>,

@@ -105,23 +105,29 @@ impl Keeper {
         }
     }
 
-    /// Asks once, and does what is to be done; gives how long to wait at least and at most until it is asked again.
+    /// Watches, asks, and does what is to be done; gives how long to wait at least and at most until it is asked again.
     pub fn once(&mut self) -> (Duration, Duration) {
         let began = self.now();
         self.lookout.over(&places(&self.config));
+        let (least, most) = self.round();
+        self.sweep_if_due();
+        // In a storm half of the time at most is spent on looking.
+        (least.max((self.now().saturating_sub(began)).min(AFTER_FAILURE)), most)
+    }
+
+    /// Gather, plan, act, report.
+    pub fn round(&mut self) -> (Duration, Duration) {
         let profiles = profiles(&self.config.master.delegate_profiles_dir);
         let seen = look(&self.config, &profiles);
         let should = self.should(&seen, &profiles);
         let done = self.act(&seen, &should, &profiles);
-        let (least, most) = match &done {
+        let waits = match &done {
             Done::Again(soon, _) => (Duration::ZERO, (*soon).min(self.config.tick)),
             Done::Failed(_) => (AFTER_FAILURE, self.config.tick),
             Done::Right | Done::Left => (Duration::ZERO, self.config.tick),
         };
         self.report(&seen, should, done);
-        self.sweep_if_due();
-        // In a storm half of the time at most is spent on looking.
-        (least.max((self.now().saturating_sub(began)).min(AFTER_FAILURE)), most)
+        waits
     }
 
     fn now(&self) -> Duration {

@@ -41,6 +41,8 @@ enum Exit {
     Usage = 2,
     /// The config, or something of the kernel's, could not be had.
     CouldNotLook = 3,
+    /// It was to be done once, and is not wholly done.
+    NotDone = 4,
 }
 
 impl From<Exit> for ExitCode {
@@ -95,6 +97,9 @@ fn run(flags: &Flags, over: &Object, config: Config) -> Exit {
     let wishes = Arc::new(Wishes::default());
     say(&config);
     let mut keeper = Keeper::new(config, Arc::clone(&shared));
+    if flags.once {
+        return once(&mut keeper, &shared);
+    }
     let server = Server {
         shared: Arc::clone(&shared),
         wishes: Arc::clone(&wishes),
@@ -124,6 +129,13 @@ fn run(flags: &Flags, over: &Object, config: Config) -> Exit {
             reload(flags, over, &mut keeper);
         }
     }
+}
+
+/// One round, for who starts it again when it matters: nothing is watched, nothing is served.
+fn once(keeper: &mut Keeper, shared: &Shared) -> Exit {
+    keeper.tidy();
+    keeper.round();
+    if shared.now().0.missing.is_empty() { Exit::Told } else { Exit::NotDone }
 }
 
 /// What a person should know of the config.

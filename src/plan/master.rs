@@ -263,3 +263,7 @@ pub fn says_the_same(one: &[u8], other: &[u8]) -> bool {
     let value = |text| serde_json::from_slice::<serde_json::Value>(text).ok();
     one == other || value(one).is_some_and(|one| value(other) == Some(one))
 }
+
+#[cfg(test)]
+#[path = "master_tests.rs"]
+mod tests;

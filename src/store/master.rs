@@ -210,7 +210,7 @@ mod tests {
         let first = inode();
         assert_eq!(lock.write(&conf, TEXT, places).unwrap(), Written::Unchanged);
         assert_eq!(inode(), first);
-        assert_eq!(super::super::list(&conf).unwrap(), [".other.tmp", FILE_NAME]);
+        assert_eq!(list(&conf).unwrap(), [".other.tmp", FILE_NAME]);
         assert_eq!(remembered(&state).as_deref(), Some(TEXT));
         std::fs::write(run.join("removing"), "").unwrap();
         assert_eq!(lock.write(&conf, &TEXT.replace("10-a", "10-b"), places).unwrap(), Written::Removing);

@@ -66,12 +66,7 @@ impl Bell {
 
 impl Default for Lookout {
     fn default() -> Self {
-        Self {
-            bell: Arc::default(),
-            watcher: None,
-            watched: BTreeMap::new(),
-            polling: Some("nothing is watched yet".into()),
-        }
+        Self { bell: Arc::default(), watcher: None, watched: BTreeMap::new(), polling: None }
     }
 }
 
