@@ -179,7 +179,11 @@ impl Keeper {
     }
 
     fn act(&mut self, seen: &Seen, should: &Should, profiles: &Profiles) -> Done {
-        let Some(text) = &should.be else { return Done::Left };
+        let Some(text) = &should.be else {
+            // What is written after this is no restoration: it was not to be there.
+            self.satisfied = None;
+            return Done::Left;
+        };
         if let Own::Whole(bytes) | Own::Stale(bytes) = &seen.own
             && master::says_the_same(bytes, text.as_bytes())
         {

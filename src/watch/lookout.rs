@@ -17,6 +17,7 @@ use super::{POLL, is_a_look};
 type Identity = (u64, u64);
 
 /// Watches directories and tells when to look again.
+#[derive(Default)]
 pub struct Lookout {
     bell: Arc<Bell>,
     watcher: Option<RecommendedWatcher>,
@@ -61,12 +62,6 @@ impl Bell {
     fn wait(&self, most: Duration, is_enough: impl Fn(&Rung) -> bool) {
         let rung = self.rung.lock().unwrap_or_else(PoisonError::into_inner);
         drop(self.changed.wait_timeout_while(rung, most, |rung| !is_enough(rung)));
-    }
-}
-
-impl Default for Lookout {
-    fn default() -> Self {
-        Self { bell: Arc::default(), watcher: None, watched: BTreeMap::new(), polling: None }
     }
 }
 

@@ -1,0 +1,67 @@
+//! The daemon's only spawn: where it runs, and that it leaves nothing.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use serde_json::json;
+
+use crate::place::{Place, eventually};
+
+/// A program in place of `meta-cni` that says what it was run with, and answers for `x`.
+fn program(place: &Place) -> std::path::PathBuf {
+    let path = place.at("program");
+    let text = format!(
+        "#!/bin/sh\nours=$(readlink /proc/self/ns/mnt) first=$(readlink /proc/1/ns/mnt)\n\
+         test \"$ours\" = \"$first\" && place=first || place=other\necho \"$* $place ${{NOTIFY_SOCKET-none}}\" >> {}\n\
+         echo '{{\"plugins\":{{\"x\":{{\"versions\":[\"0.4.0\",\"1.0.0\"]}}}}}}'\n",
+        place.at("runs").display()
+    );
+    std::fs::write(&path, text).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    path
+}
+
+fn append_x(place: &Place) {
+    let mut list = place.own_value();
+    list["plugins"].as_array_mut().unwrap().push(json!({ "type": "x" }));
+    place.put("00-meta-cni.conflist", &list.to_string());
+    let asked = || (place.own_value()["cniVersions"] == json!(["0.4.0", "1.0.0"])).then_some(());
+    eventually("the answer of the program", asked);
+}
+
+#[test]
+fn the_program_runs_in_the_first_process_mount_namespace_when_it_is_told_so() {
+    for (on_host, ran_in) in [(true, "first"), (false, "other")] {
+        let mut place = Place::new();
+        place.config(&json!({ "program": program(&place), "enterHost": on_host }));
+        place.primary("10-calico.conflist", "mac");
+        // A first process of its own, and the daemon in another mount namespace, as in a container with the host's processes.
+        let before = ["unshare", "--fork", "--pid", "--mount-proc", "--kill-child", "sh", "-c"];
+        let script = "NOTIFY_SOCKET=/nowhere unshare --mount \"$0\" \"$@\"; exit $?";
+        let daemon = place.start_through(&[before.as_slice(), &[script]].concat(), &[]);
+        place.keeps("10-calico.conflist", "mac");
+        append_x(&place);
+        assert_eq!(std::fs::read_to_string(place.at("runs")).unwrap(), format!("probe {ran_in} none\n"));
+        drop(daemon);
+    }
+}
+
+#[test]
+fn a_sweep_that_is_due_is_started_and_leaves_no_zombie() {
+    let mut place = Place::new();
+    place.config(&json!({ "program": program(&place) }));
+    std::fs::remove_file(place.at("run/sweep")).unwrap();
+    place.primary("10-calico.conflist", "mac");
+    let daemon = place.start();
+    let runs = || std::fs::read_to_string(place.at("runs")).unwrap_or_default();
+    eventually("a sweep", || runs().starts_with("gc --queued --config - ").then_some(()));
+    eventually("its end", || {
+        let children = format!("/proc/{0}/task", daemon.pid());
+        let tasks = std::fs::read_dir(children).unwrap().map(|task| task.unwrap().path().join("children"));
+        let mut left = tasks.filter_map(|path| std::fs::read_to_string(path).ok());
+        left.all(|children| children.is_empty()).then_some(())
+    });
+    // Claimed for ten seconds: the next looks do not start another.
+    place.primary("10-calico.conflist", "ips");
+    place.keeps("10-calico.conflist", "ips");
+    assert_eq!(runs().lines().count(), 1, "{}", runs());
+}
