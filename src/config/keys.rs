@@ -7,6 +7,7 @@ use crate::cni::names::distance;
 /// Keys with a meaning here.
 const OURS: &[&str] = &[
     "addBudget",
+    "appended",
     "auxiliaryCNIChainName",
     "binDir",
     "capabilities",
@@ -55,6 +56,7 @@ const NOT_YET: &[&str] = &["statusWait"];
 #[must_use]
 pub fn is_setting(key: &str) -> bool {
     const NOT: &[&str] = &[
+        "appended",
         "capabilities",
         "clusterNetwork",
         "cniVersion",

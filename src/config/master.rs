@@ -69,6 +69,8 @@ pub struct MasterConfig {
     pub delegates: Vec<Object>,
     /// `defaultNetworks`: networks of every pod outside `systemNamespaces`.
     pub default_networks: Vec<String>,
+    /// `appended`: types of plugins that run after ours in our own list, and so not in the primary's too.
+    pub appended: Vec<String>,
     /// `auxiliaryCNIChainName`: the directory beside `clusterNetwork` whose plugins run last for every pod.
     pub auxiliary_chain: Option<NetworkName>,
     /// `systemNamespaces`, default `kube-system`.
@@ -213,6 +215,7 @@ impl MasterConfig {
             cluster_network,
             delegates,
             default_networks,
+            appended: list(object, "appended", "a list of strings")?,
             auxiliary_chain: auxiliary_chain(object)?,
             system_namespaces: object
                 .get("systemNamespaces", "a list of strings")?

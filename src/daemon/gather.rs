@@ -153,7 +153,7 @@ pub(super) fn places(config: &Config) -> BTreeSet<PathBuf> {
         PrimaryPlace::Pinned(name) if name.contains('/') => {
             let path = PathBuf::from(name);
             dirs.extend(path.parent().map(Path::to_owned));
-            dirs.push(path);
+            dirs.extend(Some(path).filter(|path| is_dir(path)));
         }
         PrimaryPlace::Pinned(_) => {
             dirs.push(config.master.conf_dir.clone());
@@ -166,5 +166,5 @@ pub(super) fn places(config: &Config) -> BTreeSet<PathBuf> {
     // One that is replaced is seen from above.
     let above: Vec<PathBuf> = dirs.iter().filter_map(|dir| dir.parent()).map(Path::to_owned).collect();
     dirs.extend(above);
-    dirs.into_iter().filter(|dir| is_dir(dir) || dir.extension().is_none()).collect()
+    dirs.into_iter().collect()
 }

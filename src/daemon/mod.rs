@@ -18,6 +18,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use clap::Parser as _;
 use sd_notify::NotifyState;
@@ -31,6 +32,9 @@ use flags::{CONFIG, Flags};
 use keep::Keeper;
 use serve::{Server, Wishes};
 use shared::Shared;
+
+/// How often the loop says that it lives while there is nothing to do.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
 
 /// How the daemon ended: the numbers of every command of this project.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,10 +118,17 @@ fn run(flags: &Flags, over: &Object, config: Config) -> Exit {
     keeper.tidy();
     let mut is_ready = false;
     loop {
-        let (least, most) = keeper.once();
+        let (mut least, mut most) = keeper.once();
         notify(&shared, &mut is_ready);
-        if !wishes.stop.load(Ordering::SeqCst) {
-            keeper.lookout.wait(least, most);
+        // In slices, so that others see that it lives.
+        while !wishes.stop.load(Ordering::SeqCst) && !keeper.lookout.wait(least, most.min(SIGN_OF_LIFE)) {
+            most = most.saturating_sub(SIGN_OF_LIFE);
+            if most.is_zero() {
+                break;
+            }
+            least = Duration::ZERO;
+            shared.update(|state| state.beat = shared.started.elapsed());
+            notify(&shared, &mut is_ready);
         }
         if wishes.stop.load(Ordering::SeqCst) {
             // Whatever was being written is written: the loop does one thing at a time.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::cni::{CniError, Code, NetworkConfigList};
+use crate::cni::{CniError, Code, NetworkConfigList, PluginConfig};
 use crate::config::MasterConfig;
 use crate::config::duration::Span;
 use crate::npwg::{Namespace, ObjectName};
@@ -249,7 +249,8 @@ impl<'a> Resolver<'a> {
     }
 
     fn taken(&self, source: &str, found: Found) -> Network {
-        let network = self.network(found.display, found.list, found.file_name.as_deref());
+        let list = once(found.list, &self.config.appended);
+        let network = self.network(found.display, list, found.file_name.as_deref());
         let network = Network { announce: found.announce, ..network };
         if self.keeps && self.config.cluster_network.is_some() {
             let good = LastGood { source: source.to_owned(), file: found.file_name, config: found.text };
@@ -270,7 +271,7 @@ impl<'a> Resolver<'a> {
     pub(super) fn remembered(&self) -> Option<Network> {
         let last = last_good(&self.config.state_dir, &self.source())?;
         let list = parsed(last.config.as_bytes(), None).ok()?;
-        Some(self.network(None, list, last.file.as_deref()))
+        Some(self.network(None, once(list, &self.config.appended), last.file.as_deref()))
     }
 
     /// A network as plans take it, with what its profile says.
@@ -302,6 +303,16 @@ pub(super) fn guard_whole(path: &Path, whole: &Whole) -> Result<(), CniError> {
         guard(text.as_bytes()).map_err(|error| error.in_context(&file.path.display().to_string()))?;
     }
     guard(&whole.bytes).map_err(|error| error.in_context(&path.display().to_string()))
+}
+
+/// The primary without plugins that an installer appended to both lists: they run after ours, once (D11). One that would be all
+/// of it stays.
+fn once(mut list: NetworkConfigList, appended: &[String]) -> NetworkConfigList {
+    let twice = |plugin: &PluginConfig| appended.iter().any(|kind| kind == plugin.plugin.as_str());
+    if !list.plugins.iter().all(twice) {
+        list.plugins.retain(|plugin| !twice(plugin));
+    }
+    list
 }
 
 fn not_there(source: &str, why: &str) -> CniError {

@@ -74,6 +74,8 @@ pub struct Appended {
     pub text: Box<RawValue>,
     /// What it says.
     pub plugin: PluginConfig,
+    /// An installer appends it to whatever list it finds, so it may be in the primary's too.
+    pub roams: bool,
 }
 
 /// The master config as it should be, and what a person should know of it.
@@ -132,10 +134,11 @@ pub fn appended(text: &[u8], profiles: &Profiles) -> Option<(Vec<Appended>, Vec<
     let mut kept: Vec<Appended> = Vec::new();
     for (plugin, text) in list.plugins.into_iter().zip(texts).skip(first + 1) {
         let kind = plugin.plugin.to_string();
+        let roams = profiles.is_appended(&kind);
         let nested = !matches!(pointer_to_type(text.get().as_bytes(), PLUGIN_TYPE), Ok(None));
         let same = |other: &Appended| {
             says_the_same(other.text.get().as_bytes(), text.get().as_bytes())
-                || (other.plugin.plugin == plugin.plugin && profiles.is_appended(&kind))
+                || (other.plugin.plugin == plugin.plugin && roams)
         };
         if nested {
             notes.push(format!("an appended plugin {kind:?} would run {PLUGIN_TYPE} again; it does not stay"));
@@ -143,10 +146,10 @@ pub fn appended(text: &[u8], profiles: &Profiles) -> Option<(Vec<Appended>, Vec<
             notes.push(format!("more than {MOST_APPENDED} plugins were appended; {kind:?} does not stay"));
         } else if let Some(known) = kept.iter_mut().find(|other| same(other)) {
             // The later one is what its installer wants now.
-            *known = Appended { text, plugin };
+            *known = Appended { text, plugin, roams };
             notes.push(format!("plugin {kind:?} was appended more than once; it runs once"));
         } else {
-            kept.push(Appended { text, plugin });
+            kept.push(Appended { text, plugin, roams });
         }
     }
     Some((kept, notes))
@@ -174,6 +177,11 @@ pub fn master(settings: &Settings, found: &Found, appended: &[Appended], spoken:
     ours.set_text("type", PLUGIN_TYPE);
     ours.set_object("capabilities", &wanted);
     ours.set_text("clusterNetwork", &found.reference);
+    let roaming: BTreeSet<&str> =
+        appended.iter().filter(|plugin| plugin.roams).map(|plugin| plugin.plugin.plugin.as_str()).collect();
+    if !roaming.is_empty() {
+        ours.set("appended", value_of(&roaming));
+    }
     let keys: BTreeMap<&str, &str> = settings.keys.iter().collect();
     for key in keys.keys().filter(|key| !ours.has(key)).copied().collect::<Vec<_>>() {
         if let Some(value) = keys.get(key).and_then(|text| RawValue::from_string((*text).to_owned()).ok()) {

@@ -129,13 +129,17 @@ impl Lookout {
         }
     }
 
-    /// Waits for an event, at least `least` and at most `most` (250 ms where there may be none). A waker is not held up.
-    pub fn wait(&self, least: Duration, most: Duration) {
-        let most = if self.polling.is_some() { most.min(POLL) } else { most };
+    /// Waits for an event, at least `least` and at most `most` (250 ms where there may be none); true if it is time to look again,
+    /// false if nothing happened for `most`. A waker is not held up.
+    pub fn wait(&self, least: Duration, most: Duration) -> bool {
+        let polls = self.polling.is_some();
+        let most = if polls { most.min(POLL) } else { most };
         let start = Instant::now();
         self.bell.wait(least, |rung| rung.now);
         self.bell.wait(most.saturating_sub(start.elapsed()), |rung| rung.now || rung.event);
-        self.bell.ring(|rung| *rung = Rung::default());
+        let mut was = Rung::default();
+        self.bell.ring(|rung| was = std::mem::take(rung));
+        polls || was.now || was.event
     }
 }
 

@@ -92,3 +92,42 @@ fn d11_a_plugin_whose_answer_hangs_does_not_hold_up_a_restoration() {
     assert_eq!(types(&place), ["meta-cni", "slow"]);
     eventually("a restoration", || (daemon.metric("master_config_restorations_total") > writes).then_some(()));
 }
+
+#[test]
+fn d11_a_plugin_that_is_in_the_primarys_list_too_runs_once() {
+    use crate::harness::{Node, Sandbox};
+    let place = Place::new();
+    place.primary("10-calico.conflist", "mac");
+    let daemon = place.start();
+    place.keeps("10-calico.conflist", "mac");
+    install(&place, &json!({ "type": "istio-cni" }));
+    let ours = eventually("the key of the plugin", || {
+        let ours = place.own_value()["plugins"][0].clone();
+        (ours["appended"] == json!(["istio-cni"])).then_some(ours)
+    });
+    drop(daemon);
+    // The plugin with what the daemon wrote: of the primary's two it runs one.
+    let node = Node::new();
+    let script = |cidr: &str| json!({ "ADD": { "stdout": json!({ "cniVersion": "1.0.0", "ips": [{ "address": cidr }] }).to_string() } });
+    node.primary(&json!({ "cniVersion": "1.0.0", "name": "pods", "plugins": [
+        { "type": "main", "script": script("10.0.0.2/24") },
+        { "type": "istio-cni", "script": script("10.0.0.2/24") },
+    ] }));
+    let sandbox = Sandbox::new();
+    for (appended, order) in [
+        (ours["appended"].clone(), vec!["ADD eth0 main", "DEL eth0 main"]),
+        (json!(null), vec!["ADD eth0 main", "ADD eth0 istio-cni", "DEL eth0 istio-cni", "DEL eth0 main"]),
+        (
+            json!(["istio-cni", "main"]),
+            vec!["ADD eth0 main", "ADD eth0 istio-cni", "DEL eth0 istio-cni", "DEL eth0 main"],
+        ),
+    ] {
+        let before = node.order().len();
+        node.master(&json!({ "appended": appended }));
+        for operation in ["ADD", "DEL"] {
+            let output = node.call(operation, &sandbox).run();
+            assert_eq!(output.exit, Some(0), "{output:?}");
+        }
+        assert_eq!(node.order()[before..], order, "{appended}");
+    }
+}
