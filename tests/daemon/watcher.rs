@@ -34,6 +34,15 @@ fn d15_a_directory_that_is_missing_at_the_start_and_one_that_is_replaced() {
     assert_eq!(daemon.metric("watch_polling"), 0);
 }
 
+/// Waits until the daemon has looked at what it wrote itself: the next look is that after the next event.
+fn settled(daemon: &Running) {
+    eventually("the end of looking", || {
+        let looks = daemon.metric("looks_total");
+        std::thread::sleep(Duration::from_millis(200));
+        (daemon.metric("looks_total") == looks).then_some(())
+    });
+}
+
 #[test]
 fn d15_links_are_swapped_as_config_maps_do_it() {
     let mut place = Place::new();
@@ -58,6 +67,7 @@ fn d15_links_are_swapped_as_config_maps_do_it() {
     };
     assert_eq!(has("c0"), json!(mount.join("10-calico.conflist")));
     for round in 1..6 {
+        settled(&daemon);
         turn(round);
         has(&format!("c{round}"));
     }
@@ -66,6 +76,7 @@ fn d15_links_are_swapped_as_config_maps_do_it() {
     put(&place.at("elsewhere"), "real", &primary("far"));
     symlink(place.at("elsewhere/real"), mount.join("05-calico.conflist")).unwrap();
     has("far");
+    settled(&daemon);
     put(&place.at("elsewhere"), "real", &primary("farther"));
     has("farther");
     drop(daemon);
