@@ -133,7 +133,9 @@ impl Place {
     fn command(&self, before: &[&str], more: &[&str]) -> Command {
         let config = self.at("daemon.json");
         std::fs::write(&config, self.config.to_string()).unwrap();
-        let binary = env!("CARGO_BIN_EXE_meta-cnid");
+        // A release build, for the report.
+        let given = std::env::var("META_CNID_BIN").ok();
+        let binary = given.as_deref().unwrap_or(env!("CARGO_BIN_EXE_meta-cnid"));
         let mut words =
             before.iter().copied().chain([binary, "--config", config.to_str().unwrap()]).chain(more.iter().copied());
         let mut command = Command::new(words.next().unwrap());
