@@ -30,8 +30,9 @@ fn report_of_latencies_memory_and_cpu() {
     daemon.says("waiting for the primary");
     let rounds = std::env::var("META_CNID_ROUNDS").map_or(1000, |rounds| rounds.parse().unwrap());
     let mut times = Vec::new();
-    for _ in 0..rounds {
-        place.primary("10-calico.conflist", "mac");
+    for round in 0..rounds {
+        // Another text each time: the same one again might be a restoration, and the fourth of those waits.
+        place.primary("10-calico.conflist", &format!("c{round}"));
         times.push(spin(|| place.own().exists()));
         std::fs::remove_file(place.conf("10-calico.conflist")).unwrap();
         std::thread::sleep(Duration::from_millis(20));
