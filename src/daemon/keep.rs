@@ -33,6 +33,9 @@ const LONGEST_ADD: Duration = Duration::from_secs(240);
 /// How soon something that is waited for without an event is looked at again.
 const SOON: Duration = Duration::from_millis(250);
 
+/// A look that takes longer is paced.
+const SHORT: Duration = Duration::from_millis(50);
+
 /// How soon a write that failed is tried again.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
@@ -111,8 +114,9 @@ impl Keeper {
         self.lookout.over(&places(&self.config));
         let (least, most) = self.round();
         self.sweep_if_due();
-        // In a storm half of the time at most is spent on looking.
-        (least.max((self.now().saturating_sub(began)).min(AFTER_FAILURE)), most)
+        // In a storm about half of the time at most is spent on looking; what is short is not paced.
+        let took = self.now().saturating_sub(began).saturating_sub(SHORT);
+        (least.max(took.min(AFTER_FAILURE)), most)
     }
 
     /// Gather, plan, act, report.
@@ -182,7 +186,8 @@ impl Keeper {
         let Some(text) = &should.be else {
             // What is written after this is no restoration: it was not to be there.
             self.satisfied = None;
-            return Done::Left;
+            // No event tells of the end of a cleanup: too much happens in `runDir` to watch it.
+            return if seen.removing { Done::Again(SOON, String::new()) } else { Done::Left };
         };
         if let Own::Whole(bytes) | Own::Stale(bytes) = &seen.own
             && master::says_the_same(bytes, text.as_bytes())

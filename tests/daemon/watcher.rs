@@ -96,7 +96,7 @@ fn d15_without_inotify_instances_or_watches_files_are_polled() {
         let place = Place::new();
         let daemon = limited(&place, limit, value);
         daemon.says("waiting for the primary");
-        assert_eq!(daemon.metric("watch_polling"), 1, "{}", daemon.log());
+        eventually("polling", || (daemon.metric("watch_polling") == 1).then_some(()));
         daemon.says(says);
         place.primary("10-calico.conflist", "mac");
         place.keeps("10-calico.conflist", "mac");
