@@ -5,10 +5,13 @@ TARGET := x86_64-unknown-linux-musl
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 export META_CNI_BIN := $(abspath $(TARGET_DIR))/$(TARGET)/release/meta-cni
 
-.PHONY: help build test lint bench demo tools
+# Where `make cluster` keeps its cluster; `make cluster-test` has one of its own.
+CLUSTER := /tmp/meta-cni-cluster
+
+.PHONY: help build test lint bench demo cluster cluster-down cluster-test tools
 
 help: ## what there is to make
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 8
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
 
 build: tools ## the plugin: static, release
 	cargo build --release --target $(TARGET) --no-default-features --bin meta-cni
@@ -27,6 +30,16 @@ bench: build ## ADD and DEL beside the bare delegates
 
 demo: build ## two pods, three networks each, on a private containerd
 	examples/demo
+
+cluster: build ## a Kubernetes cluster of two nodes with meta-cni as their network; leaves it running and says how to use it
+	@tests/cluster/cluster start $(CLUSTER)
+
+cluster-down: ## ends it
+	@tests/cluster/cluster down $(CLUSTER)
+
+cluster-test: build ## 100 pods with two networks each, and more, on a cluster of its own
+	tests/tools/build kubernetes etcd containerd plugins cri
+	cargo test --test cluster
 
 tools:
 	@tests/tools/install
