@@ -37,7 +37,7 @@ const TESTS: [(&str, Test); 5] = [
     ("ready_follows_the_primary_a25", ready::the_node_follows_the_primary),
     ("host_ports_reach_the_pod_a38_b33", ready::a_host_port_reaches_the_pod),
     ("burst_of_annotated_pods_a44_b18_b27_b31", burst::all_pods_get_all_networks),
-    ("reboot_of_a_node_f5", reboot::pods_come_back_and_nothing_leaks),
+    ("reboot_of_a_node_f5_d14", reboot::pods_come_back_and_nothing_leaks),
 ];
 
 fn main() {

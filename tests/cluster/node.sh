@@ -49,6 +49,16 @@ cgroups() {
   done
 }
 
+# What is left of cgroups whose processes are dead: a kernel that boots has none.
+remove_cgroups() {
+  local cgroup=/sys/fs/cgroup
+  for _ in $(seq 100); do
+    find $cgroup -depth -type d -path "$cgroup/*/$1*" -exec rmdir {} + 2>/dev/null || true
+    [ -n "$(find $cgroup -maxdepth 2 -type d -name "$1*" -print -quit)" ] || break
+    sleep 0.1
+  done
+}
+
 # PID 1 of the node.
 node_init() {
   local path setting other
@@ -112,6 +122,7 @@ node_reboot() {
   kill -KILL "$(cat "$root/$node/pid")"
   # The kernel waits for every process of a PID namespace before its first one is gone.
   while [ -e "/proc/$(cat "$root/$node/pid")" ]; do sleep 0.01; done
+  remove_cgroups "$(name)-$node"
   for wire in lan-a lan-b underlay; do ip link delete "$node-$wire" 2>/dev/null || true; done
   find "$(folder /run)" -mindepth 1 -delete
   mkdir -p "$(folder /run)/netns"
