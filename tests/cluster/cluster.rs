@@ -17,7 +17,7 @@ pub const NODES: [&str; 2] = ["n1", "n2"];
 pub const IMAGE: &str = "localhost/pause:meta-cni";
 
 /// How long anything may take: the machine may be slow and busy. Whoever waits longer waits for something that does not come.
-pub const LONG: Duration = Duration::from_secs(300);
+pub const LONG: Duration = Duration::from_secs(480);
 
 /// A cluster of two nodes.
 pub struct Cluster {
@@ -54,10 +54,23 @@ impl Cluster {
         must(self.script("kubectl", arguments).stdin(Stdio::null()))
     }
 
+    /// The same of a question, which is asked again: an API server on a busy machine may miss a deadline of its own.
+    pub fn ask<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> String {
+        let mut kubectl = self.script("kubectl", arguments);
+        for _ in 0..4 {
+            let output = kubectl.stdin(Stdio::null()).output().expect("starting tests/cluster/cluster");
+            if output.status.success() {
+                return text(&output.stdout);
+            }
+            std::thread::sleep(Duration::from_secs(2));
+        }
+        must(&mut kubectl)
+    }
+
     /// What `kubectl get` says, as JSON.
     pub fn get<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Value {
         let all = ["get"].into_iter().chain(arguments).chain(["--output", "json"]);
-        serde_json::from_str(&self.kubectl(all)).expect("kubectl prints JSON")
+        serde_json::from_str(&self.ask(all)).expect("kubectl prints JSON")
     }
 
     /// The same of a list: its items.

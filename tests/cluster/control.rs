@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::cluster::{Cluster, wait_until};
-use super::ready::{create_and_wait, delete};
+use super::ready::{create_and_wait, delete, wait_until_ready};
 use super::view;
 use super::workload::{failed_sandboxes, pod_on, ready};
 
@@ -25,7 +25,7 @@ pub fn a_broken_network_is_seen(cluster: &Cluster) {
     let events = cluster.items(["events", "--field-selector", "reason=FailedCreatePodSandBox"]);
     let message = events[0]["message"].as_str().unwrap_or_default();
     assert!(message.contains("net-broken") && message.contains("no-such-plugin"), "{message}");
-    assert_eq!(cluster.get(["node", node])["status"]["conditions"].as_array().map(|all| status_of(all)), Some("True"));
+    wait_until_ready(cluster, node);
     delete(cluster, "broken");
     wait_until("nothing of the pod is left", || view::nothing_left(cluster));
 
@@ -58,9 +58,4 @@ fn break_network(cluster: &Cluster, node: &str) {
     });
     let file = cluster.folder(node, "etc-cni/meta-cni/networks/default/net-broken.json");
     std::fs::write(file, manifest.to_string()).unwrap();
-}
-
-fn status_of(conditions: &[Value]) -> &str {
-    let ready = conditions.iter().find(|condition| condition["type"] == "Ready");
-    ready.and_then(|condition| condition["status"].as_str()).unwrap_or_default()
 }

@@ -22,15 +22,12 @@ pub fn the_node_follows_the_primary(cluster: &Cluster) {
         let told = condition["status"] == "False" && message.contains("10-primary.conflist");
         if told { Ok(()) } else { Err(condition.to_string()) }
     });
-    assert_eq!(condition(cluster, "n1")["status"], "True", "the other node has its primary");
+    wait_until_ready(cluster, "n1");
     cluster.create(&pod_on(node, "late", "net-a,net-b"));
-    let pod = cluster.get(["pod", "early"]);
-    ready(&pod).unwrap();
+    let early = view::of_pods(cluster, &[cluster.get(["pod", "early"])]).unwrap();
+    assert_eq!(view::faults(&early, &view::BOTH), [String::new(); 0]);
     fs::rename(&aside, &primary).unwrap();
-    wait_until("the node is Ready", || {
-        let condition = condition(cluster, node);
-        if condition["status"] == "True" { Ok(()) } else { Err(condition.to_string()) }
-    });
+    wait_until_ready(cluster, node);
     wait_until("the pod that waited is Ready", || ready(&cluster.get(["pod", "late"])));
     let pods = [cluster.get(["pod", "early"]), cluster.get(["pod", "late"])];
     let faults = view::faults(&view::of_pods(cluster, &pods).unwrap(), &view::BOTH);
@@ -66,6 +63,14 @@ fn condition(cluster: &Cluster, node: &str) -> Value {
     let node = cluster.get(["node", node]);
     let conditions = node["status"]["conditions"].as_array().expect("a node has conditions");
     conditions.iter().find(|condition| condition["type"] == "Ready").cloned().unwrap_or_default()
+}
+
+/// Waits until kubelet says that its node is Ready.
+pub fn wait_until_ready(cluster: &Cluster, node: &str) {
+    wait_until("the node is Ready", || {
+        let condition = condition(cluster, node);
+        if condition["status"] == "True" { Ok(()) } else { Err(condition.to_string()) }
+    });
 }
 
 /// Hands the pod to the API server and waits until it is Ready.

@@ -10,6 +10,9 @@ use super::workload::{Deployment, ready};
 
 const PODS: usize = 20;
 
+/// Records, each of another pod, and the part of it that is left: a half, or nothing.
+const DAMAGED: [(&str, u64); 3] = [("net1.json", 0), ("eth0.json", 2), ("net2.json", 0)];
+
 /// F5: everything on a node dies at once, its memory is empty, the kernel has another boot ID. The pods come back with all
 /// their networks, and the addresses of those that died with it are free again: as many are taken as there are pods. D14: also
 /// with files that did not reach the disk wholly: records of three pods and the primary's last good configuration.
@@ -32,6 +35,11 @@ pub fn pods_come_back_and_nothing_leaks(cluster: &Cluster) {
             if taken.len() == pods { Ok(()) } else { Err(format!("{pods} pods, {network} has {taken:?}")) }
         });
     }
+    wait_until("the damaged records are put aside", || {
+        let aside = view::names(&cluster.folder(node, "var-lib-cni/meta-cni/quarantine"));
+        let reasons = aside.iter().filter(|name| name.ends_with(".reason")).count();
+        if reasons == DAMAGED.len() { Ok(()) } else { Err(format!("{aside:?}")) }
+    });
     let free = lost.elapsed().as_secs_f64();
     let namespaces = view::of_pods(cluster, &deployment.pods()).unwrap();
     let unreachable = view::unreachable(cluster, &namespaces, &view::BOTH);
@@ -48,10 +56,9 @@ pub fn pods_come_back_and_nothing_leaks(cluster: &Cluster) {
 fn damage(cluster: &Cluster, node: &str) {
     let state = cluster.folder(node, "var-lib-cni/meta-cni");
     let sandboxes = std::fs::read_dir(state.join("attachments")).unwrap().map(|entry| entry.unwrap().path());
-    let files = [("net1.json", 0), ("eth0.json", 2), ("net2.json", 0)];
-    let records = sandboxes.zip(files).map(|(sandbox, (file, part))| (sandbox.join(file), part));
+    let records = sandboxes.zip(DAMAGED).map(|(sandbox, (file, part))| (sandbox.join(file), part));
     let damaged: Vec<_> = records.chain([(state.join("primary.json"), 2)]).collect();
-    assert_eq!(damaged.len(), files.len() + 1, "fewer pods than files to damage");
+    assert_eq!(damaged.len(), DAMAGED.len() + 1, "fewer pods than files to damage");
     for (file, part) in damaged {
         let whole = std::fs::metadata(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display())).len();
         let left = if part == 0 { 0 } else { whole / part };

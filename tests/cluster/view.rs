@@ -24,7 +24,7 @@ pub struct Namespace {
 
 /// Every network namespace of a pod on a node.
 pub fn namespaces(cluster: &Cluster, node: &'static str) -> Vec<Namespace> {
-    let look = r#"for n in /run/netns/cni-*; do [ -e "$n" ] || continue; printf '%s ' "$n"; nsenter --net="$n" ip -json -4 address; done"#;
+    let look = r#"for n in /run/netns/cni-*; do [ -e "$n" ] || continue; printf '%s ' "$n"; nsenter --net="$n" ip -json -4 address || echo; done"#;
     let printed = cluster.on(node, ["sh", "-c", look]);
     printed.lines().filter_map(|line| namespace(node, line)).collect()
 }
@@ -129,7 +129,8 @@ pub fn leases(cluster: &Cluster, node: &str, network: &str) -> Vec<String> {
     all.into_iter().filter(|name| name.starts_with(|c: char| c.is_ascii_digit())).collect()
 }
 
-fn names(folder: &Path) -> Vec<String> {
+/// What is in a folder; nothing if there is none.
+pub fn names(folder: &Path) -> Vec<String> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
     entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect()
 }

@@ -37,7 +37,7 @@ impl<'c> Deployment<'c> {
     pub fn wait(&self) {
         let condition = format!("--for=jsonpath={{.status.readyReplicas}}={}", self.replicas);
         let limit = format!("--timeout={}s", LONG.as_secs());
-        self.cluster.kubectl(["wait", &format!("deployment/{}", self.name), &condition, &limit]);
+        self.cluster.ask(["wait", &format!("deployment/{}", self.name), &condition, &limit]);
     }
 
     /// Its pods, as the API server has them now.
