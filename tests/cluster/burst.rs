@@ -23,8 +23,7 @@ pub fn all_pods_get_all_networks(cluster: &Cluster) {
         ready(pod).unwrap();
     }
     let namespaces = view::of_pods(cluster, &list).unwrap();
-    let faults = view::faults(&namespaces, &view::BOTH);
-    assert!(faults.is_empty(), "{faults:#?}");
+    view::assert_right(&namespaces, &view::BOTH);
     let unreachable = view::unreachable(cluster, &namespaces, &view::BOTH);
     assert!(unreachable.is_empty(), "{unreachable:#?}");
     deployment.delete();

@@ -25,13 +25,12 @@ pub fn the_node_follows_the_primary(cluster: &Cluster) {
     wait_until_ready(cluster, "n1");
     cluster.create(&pod_on(node, "late", "net-a,net-b"));
     let early = view::of_pods(cluster, &[cluster.get(["pod", "early"])]).unwrap();
-    assert_eq!(view::faults(&early, &view::BOTH), [String::new(); 0]);
+    view::assert_right(&early, &view::BOTH);
     fs::rename(&aside, &primary).unwrap();
     wait_until_ready(cluster, node);
     wait_until("the pod that waited is Ready", || ready(&cluster.get(["pod", "late"])));
     let pods = [cluster.get(["pod", "early"]), cluster.get(["pod", "late"])];
-    let faults = view::faults(&view::of_pods(cluster, &pods).unwrap(), &view::BOTH);
-    assert!(faults.is_empty(), "{faults:#?}");
+    view::assert_right(&view::of_pods(cluster, &pods).unwrap(), &view::BOTH);
     delete(cluster, "early");
     delete(cluster, "late");
     wait_until("nothing of the pods is left", || view::nothing_left(cluster));

@@ -10,8 +10,8 @@ use super::workload::{Deployment, ready};
 
 const PODS: usize = 20;
 
-/// Records, each of another pod, and the part of it that is left: a half, or nothing.
-const DAMAGED: [(&str, u64); 3] = [("net1.json", 0), ("eth0.json", 2), ("net2.json", 0)];
+/// Records, each of another pod, and how many hundredths of it are left.
+const DAMAGED: [(&str, u64); 3] = [("net1.json", 0), ("eth0.json", 50), ("net2.json", 0)];
 
 /// F5: everything on a node dies at once, its memory is empty, the kernel has another boot ID. The pods come back with all
 /// their networks, and the addresses of those that died with it are free again: as many are taken as there are pods. D14: also
@@ -57,12 +57,11 @@ fn damage(cluster: &Cluster, node: &str) {
     let state = cluster.folder(node, "var-lib-cni/meta-cni");
     let sandboxes = std::fs::read_dir(state.join("attachments")).unwrap().map(|entry| entry.unwrap().path());
     let records = sandboxes.zip(DAMAGED).map(|(sandbox, (file, part))| (sandbox.join(file), part));
-    let damaged: Vec<_> = records.chain([(state.join("primary.json"), 2)]).collect();
+    let damaged: Vec<_> = records.chain([(state.join("primary.json"), 50)]).collect();
     assert_eq!(damaged.len(), DAMAGED.len() + 1, "fewer pods than files to damage");
     for (file, part) in damaged {
         let whole = std::fs::metadata(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display())).len();
-        let left = if part == 0 { 0 } else { whole / part };
-        std::fs::OpenOptions::new().write(true).open(&file).unwrap().set_len(left).unwrap();
+        std::fs::OpenOptions::new().write(true).open(&file).unwrap().set_len(whole * part / 100).unwrap();
     }
 }
 

@@ -80,6 +80,13 @@ pub fn faults(pods: &BTreeMap<String, Namespace>, expected: &[(&str, &str)]) -> 
     faults
 }
 
+/// Each of the pods has exactly these interfaces.
+#[track_caller]
+pub fn assert_right(pods: &BTreeMap<String, Namespace>, expected: &[(&str, &str)]) {
+    let faults = faults(pods, expected);
+    assert!(faults.is_empty(), "{faults:#?}");
+}
+
 /// Pings in a ring, each pod the next one, over each interface by itself: what did not answer. The ring leads through both nodes.
 pub fn unreachable(cluster: &Cluster, pods: &BTreeMap<String, Namespace>, expected: &[(&str, &str)]) -> Vec<String> {
     let ring: Vec<&Namespace> = pods.values().collect();
