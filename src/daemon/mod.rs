@@ -152,7 +152,7 @@ fn once(keeper: &mut Keeper, shared: &Shared) -> Exit {
 /// What a person should know of the config.
 fn say(config: &Config) {
     tracing::info!(version = env!("CARGO_PKG_VERSION"), conf_dir = %config.conf_dir.display(), "the daemon starts");
-    for warning in config.warnings.iter().chain(&config.master.warnings) {
+    for warning in config.warnings.iter().cloned().chain(config.master.warnings.iter().map(ToString::to_string)) {
         tracing::warn!("{warning}");
     }
 }

@@ -10,8 +10,10 @@ use std::path::{Path, PathBuf};
 use fs2::FileExt as _;
 use serde::{Deserialize, Serialize};
 
+use crate::check::{Document, Kind, errors};
 use crate::plan::master::{FILE_NAME, lint};
 use crate::plan::record::{seal, unseal};
+use crate::profile::Profiles;
 
 use super::atomic::{self, Survives};
 use super::lock::{open, still_at};
@@ -79,6 +81,15 @@ pub fn try_lock(run_dir: &Path, who: &str) -> Result<Attempt, StoreError> {
     }
 }
 
+/// What forbids to write `text`: what the run time would refuse, as `meta-cni validate` says it; and what only we never write.
+fn refused(text: &[u8]) -> Result<(), String> {
+    let findings = errors(Kind::Master, &Document::of(FILE_NAME, text), &Profiles::with_overrides(Vec::new()));
+    if let Some(finding) = findings.into_iter().find(|finding| finding.refused) {
+        return Err(finding.message);
+    }
+    lint(text)
+}
+
 /// True while a cleanup is under way: nobody writes the master config then.
 #[must_use]
 pub fn is_removing(run_dir: &Path) -> bool {
@@ -100,7 +111,7 @@ impl MasterLock {
     /// [`StoreError`] naming the step; the file is as it was then. Also when `text` must not be written (D6).
     pub fn write(&self, dir: &Path, text: &str, places: Places<'_>) -> Result<Written, StoreError> {
         let path = dir.join(FILE_NAME);
-        lint(text.as_bytes()).map_err(|why| StoreError::refused(&path, format!("is not written: {why}")))?;
+        refused(text.as_bytes()).map_err(|why| StoreError::refused(&path, format!("is not written: {why}")))?;
         // Looked at under the lock: `cleanup` takes it too.
         if is_removing(places.run_dir) {
             return Ok(Written::Removing);

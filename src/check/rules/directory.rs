@@ -99,7 +99,7 @@ pub fn directory(dir: &Path, documents: &[Document], profiles: &Profiles) -> Vec
     }
     names(&documents, &mut said);
     let config = masters.first().and_then(|master| MasterConfig::from_file(&master.text).ok());
-    let choice = choose(documents.iter().map(|document| candidate(document)).collect(), profiles);
+    let choice = choose(documents.iter().map(|document| candidate(document)), profiles);
     let chosen = match place(dir, config.as_ref()) {
         Place::Here => chosen(dir, &documents, &choice, &mut said),
         Place::Pinned(name) => pinned(dir, &name, &documents, &mut said),
