@@ -5,7 +5,7 @@
 
 use std::io;
 use std::process::{Child, Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 
@@ -18,6 +18,9 @@ use crate::plan::outcome::{Cause, Failure, MissingBinary};
 
 use super::Runner;
 use super::collect::{Collected, End, collect};
+
+/// How long the end of what a killed plugin had started is waited for.
+const REST: Duration = Duration::from_secs(1);
 
 /// What happens to a process, told as it happens so that another call can end it (docs/state.md, lock of a sandbox). A
 /// process whose start cannot be told is not started.
@@ -56,6 +59,9 @@ impl Runner for Host<'_> {
             let _ = killpg(Pid::from_raw(pid), Signal::SIGKILL);
         }
         let status = child.wait();
+        if status.as_ref().is_ok_and(|status| status.signal().is_some()) {
+            end_rest(pid);
+        }
         let elapsed = started.elapsed();
         let stderr = log_stderr(&process.plugin, &collected.stderr);
         tracing::debug!(plugin = %process.plugin, pid, elapsed_us = elapsed.as_micros() as u64, ?status, "plugin ended");
@@ -75,6 +81,15 @@ impl Runner for Host<'_> {
 impl Host<'_> {
     fn mark(&self, mark: Mark<'_>) -> io::Result<()> {
         self.marks.map_or(Ok(()), |marks| marks(mark))
+    }
+}
+
+/// Ends what a plugin that was killed had started, and waits for its end, a moment at most: an IPAM plugin or an iptables would go
+/// on making things while the DEL that follows removes them. The kernel gives nobody the group's ID while anyone is left in it.
+fn end_rest(pid: i32) {
+    let until = Instant::now() + REST;
+    while pid > 1 && killpg(Pid::from_raw(pid), Signal::SIGKILL).is_ok() && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 

@@ -88,7 +88,7 @@ impl<'a> World<'a> {
         self.node.nad_text("default", "net-b", &list("net-b", json!([macvlan])).to_string());
         self.node.nad_text("default", "net-c", &list("net-c", json!([bridge(4), portmap])).to_string());
         self.node.master(&json!({
-            "cniVersion": version, "addBudget": "10s", "delBudget": "20s", "sweepInterval": "1s", "logLevel": "debug",
+            "cniVersion": version, "addBudget": "40s", "delBudget": "40s", "sweepInterval": "1s", "logLevel": "debug",
         }));
     }
 

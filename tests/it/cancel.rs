@@ -88,6 +88,19 @@ fn f9_an_add_whose_delegate_is_killed_takes_it_back() {
 }
 
 #[test]
+fn f2_f9_what_a_killed_delegate_had_started_ends_before_its_del() {
+    // An iptables of a portmap that the kernel killed for want of memory, say: it goes on, and DEL would run beside it.
+    let script = json!({ "ADD": { "spawn_grandchild": { "ms": 30_000 }, "signal": 9 }, "DEL": { "sleep_ms": 300 } });
+    let node = node_with(&script);
+    let sandbox = Sandbox::new();
+    let add = node.call("ADD", &sandbox).start();
+    first_call(&node, "DEL");
+    assert!(!runs(grandchild(&node)), "it runs beside the DEL");
+    refused(&add.wait(), 704);
+    quick_del(&node, &sandbox);
+}
+
+#[test]
 fn f9_del_ends_what_a_finished_add_left_in_its_group() {
     let node = node_with(&json!({ "ADD": { "spawn_grandchild": { "ms": 30_000 } } }));
     let sandbox = Sandbox::new();
