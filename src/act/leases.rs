@@ -89,8 +89,9 @@ fn release_in(
             match acting.context.records.of(&id.container_id) {
                 Ok(found) if found.records.iter().all(|record| record.attachment.ifname != *ifname) => {}
                 Ok(_) => break,
+                // The address stands, and no record says so: whoever comes next has to see that something is lost.
                 Err(error) => {
-                    released.errors.push(error.into());
+                    released.unseen.push(error.into());
                     break;
                 }
             }
