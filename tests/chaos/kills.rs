@@ -123,7 +123,7 @@ impl Points {
 
 /// An ADD as a runtime makes it; gives what it failed with at last. bridge fails by itself when the last other port of its bridge
 /// goes just then ("could not set bridge's mac"): then the runtime sends a DEL and tries again.
-fn undisturbed(world: &World<'_>, pod: &Pod) -> Option<String> {
+pub fn undisturbed(world: &World<'_>, pod: &Pod) -> Option<String> {
     let mut failed = None;
     for _ in 0..5 {
         let added = world.call("ADD", pod).run();

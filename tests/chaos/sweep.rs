@@ -1,5 +1,6 @@
 //! The sweep, as the world outside has to do with it: started by what a runtime does anyway, and killed.
 
+use crate::kills::undisturbed;
 use crate::oracle::running;
 use crate::world::{Plugins, Wishes, World};
 
@@ -9,10 +10,9 @@ pub fn poke(world: &World<'_>) {
         Plugins::Reference => drop(world.node.node_call("STATUS").run()),
         Plugins::Debian => {
             let mut pod = world.pod(Wishes::default());
-            for operation in ["ADD", "DEL"] {
-                let output = world.call(operation, &pod).run();
-                assert_eq!(output.exit, Some(0), "{operation} of another pod: {output:?}");
-            }
+            assert_eq!(undisturbed(world, &pod), None, "ADD of another pod");
+            let output = world.call("DEL", &pod).run();
+            assert_eq!(output.exit, Some(0), "DEL of another pod: {output:?}");
             world.vanish(&mut pod);
         }
     }
