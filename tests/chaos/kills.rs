@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::fault::{Fault, perform, trace};
+use crate::harness::Output;
 use crate::kernel::isolated;
 use crate::oracle::{Excused, wrong};
 use crate::rng::Rng;
@@ -121,22 +122,26 @@ impl Points {
     }
 }
 
-/// An ADD as a runtime makes it; gives what it failed with at last. bridge fails by itself when the last other port of its bridge
-/// goes just then ("could not set bridge's mac"): then the runtime sends a DEL and tries again.
-pub fn undisturbed(world: &World<'_>, pod: &Pod) -> Option<String> {
-    let mut failed = None;
-    for _ in 0..5 {
-        let added = world.call("ADD", pod).run();
-        if added.exit == Some(0) {
-            return None;
-        }
-        let deleted = world.call("DEL", pod).run();
-        failed = Some(format!("{added:?}, then DEL: {deleted:?}"));
-        if !added.stdout.contains("could not set bridge's mac") || deleted.exit != Some(0) {
+/// An ADD as a runtime makes it. bridge fails by itself when the last other port of its bridge goes just then: then the runtime
+/// sends a DEL and tries again.
+pub fn add(world: &World<'_>, pod: &Pod) -> Output {
+    let mut added = world.call("ADD", pod).run();
+    for _ in 0..4 {
+        if !added.stdout.contains("could not set bridge's mac") || world.call("DEL", pod).run().exit != Some(0) {
             break;
         }
+        added = world.call("ADD", pod).run();
     }
-    failed
+    added
+}
+
+/// An ADD that nothing disturbs; gives what it failed with all the same.
+pub fn undisturbed(world: &World<'_>, pod: &Pod) -> Option<String> {
+    let added = add(world, pod);
+    if added.exit == Some(0) {
+        return None;
+    }
+    Some(format!("{added:?}, then DEL: {:?}", world.call("DEL", pod).run()))
 }
 
 /// One kill, what the runtime does then, and what is left.

@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::boot;
 use crate::harness::files_below;
 use crate::kernel::isolated;
-use crate::kills::log_of;
+use crate::kills::{add, log_of, undisturbed};
 use crate::oracle::{Excused, lacks, wrong_now};
 use crate::sweep::poke;
 use crate::world::{Plugins, Pod, Wishes, World};
@@ -199,7 +199,7 @@ fn next_pods(world: &World<'_>, wrong: &mut Vec<String>) -> Vec<Pod> {
 }
 
 fn succeed(world: &World<'_>, operation: &str, pod: &Pod, wrong: &mut Vec<String>) {
-    let output = world.call(operation, pod).run();
+    let output = if operation == "ADD" { add(world, pod) } else { world.call(operation, pod).run() };
     if output.exit != Some(0) {
         wrong.push(format!("{operation} of {} failed: {output:?}", pod.id));
     }
@@ -262,10 +262,9 @@ fn older(world: &World<'_>, files: &[&PathBuf]) -> BTreeMap<PathBuf, Vec<u8>> {
     };
     files[1..].iter().for_each(|path| changed(path));
     let mut pod = world.pod(Wishes { networks: vec!["net-a"], port: None, default_route: false });
-    for operation in ["ADD", "DEL"] {
-        let output = world.call(operation, &pod).run();
-        assert_eq!(output.exit, Some(0), "{operation}: {output:?}");
-    }
+    assert_eq!(undisturbed(world, &pod), None, "ADD of a pod of before");
+    let output = world.call("DEL", &pod).run();
+    assert_eq!(output.exit, Some(0), "DEL of a pod of before: {output:?}");
     world.vanish(&mut pod);
     let bytes = |path: &&PathBuf| {
         let bytes = std::fs::read(path).unwrap();
@@ -302,7 +301,7 @@ fn of_one(
     world.node.master(&json!({ "addBudget": "500ms" }));
     for networks in [vec!["net-a", "net-b"], vec![]] {
         let mut pod = world.pod(Wishes { networks, port: None, default_route: false });
-        let output = world.call("ADD", &pod).run();
+        let output = add(world, &pod);
         if output.exit == Some(0) {
             wrong.extend(lacks(&pod));
         } else if !is_clear(&output.stdout, &pod) {
