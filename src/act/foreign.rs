@@ -63,8 +63,16 @@ pub fn of_others(
         damaged: found.damaged.iter().map(|one| (one.ifname.clone(), one.request.clone())).collect(),
         called: cached.chain(found.records.iter().map(|record| record.request.to_string())).collect(),
         links,
+        missing: missing(found, &id.ifname),
     };
     traces.of_others(&id.ifname)
+}
+
+/// How many attachments of the call for `request` are not on record, by what those say that are.
+fn missing(found: &Sandboxed, request: &IfName) -> usize {
+    let mut own = found.records.iter().filter(|record| record.request == *request).peekable();
+    let of = own.peek().map_or(0, |record| record.of);
+    of.saturating_sub(own.count())
 }
 
 /// What came of a DEL without a record.

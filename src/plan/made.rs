@@ -56,14 +56,18 @@ pub struct Traces {
     pub called: BTreeSet<String>,
     /// The links of the namespace, for a call that comes to make more there.
     pub links: BTreeSet<String>,
+    /// How many attachments of the call itself are not on record, by those that are.
+    pub missing: usize,
 }
 
 impl Traces {
     /// The interfaces that a call for `request` leaves alone: those of other calls of the runtime, which may be alive.
     #[must_use]
     pub fn of_others(&self, request: &IfName) -> BTreeSet<String> {
-        let Self { damaged, called, links } = self;
+        let Self { damaged, called, links, missing } = self;
         let lost = || damaged.iter().map(|(ifname, _)| ifname);
+        // They are what the call itself lacks.
+        let own = damaged.iter().filter(|(_, told)| told.is_none()).count() <= *missing;
         let another = called.iter().any(|ifname| *ifname != request.as_str());
         let is_others = |ifname: &String| {
             let told = damaged.iter().find(|(name, _)| name == ifname).and_then(|(_, told)| told.as_ref());
@@ -73,7 +77,7 @@ impl Traces {
             };
             match told.filter(known) {
                 Some(told) => told != request.as_str(),
-                None => another || links.contains(ifname),
+                None => another || (links.contains(ifname) && !(own && lost().any(|name| name == ifname))),
             }
         };
         let all = lost().chain(called).chain(links).filter(|ifname| *ifname != request.as_str());
@@ -90,7 +94,7 @@ mod tests {
         let others = |damaged: &[(&str, Option<&str>)], called: &[&str], links: &[&str], request: &str| {
             let set = |names: &[&str]| names.iter().map(ToString::to_string).collect::<BTreeSet<_>>();
             let damaged = damaged.iter().map(|(name, told)| (name.to_string(), told.map(str::to_owned))).collect();
-            let traces = Traces { damaged, called: set(called), links: set(links) };
+            let traces = Traces { damaged, called: set(called), links: set(links), missing: 0 };
             traces.of_others(&IfName::new(request).unwrap()).into_iter().collect::<Vec<_>>().join(" ")
         };
         let lost = [("eth0", Some("eth0")), ("net1", Some("eth0"))];
@@ -102,6 +106,15 @@ mod tests {
         assert_eq!(others(&illegible, &["eth0"], &[], "eth1"), "eth0 net1");
         assert_eq!(others(&illegible, &["eth0"], &[], "eth0"), "");
         assert_eq!(others(&illegible, &[], &["eth0", "net1"], "eth1"), "eth0 net1");
+        // Of four that a call made three are on record, and one cannot be read.
+        let lacking = |missing, called: &[&str]| {
+            let names = |names: &[&str]| names.iter().map(ToString::to_string).collect::<BTreeSet<_>>();
+            let damaged = vec![("net2".to_owned(), None)];
+            let traces = Traces { damaged, called: names(called), links: names(&["eth0", "net2", "x"]), missing };
+            traces.of_others(&IfName::new("eth0").unwrap()).into_iter().collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!([lacking(1, &["eth0"]), lacking(0, &["eth0"])], ["x", "net2 x"]);
+        assert_eq!(lacking(1, &["eth0", "eth1"]), "eth1 net2 x");
         // Nothing is there but an address.
         assert_eq!(others(&[], &["eth0", "eth1"], &[], "eth1"), "eth0");
     }
