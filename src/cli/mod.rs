@@ -1,9 +1,11 @@
-//! The operator's command line: `gc`, `plan`, `status`, `validate`. It reads configuration and state with the plugin's own code, so what it
+//! The operator's command line: `gc`, `install`, `plan`, `status`, `validate`. It reads configuration and state with the plugin's own code, so what it
 //! shows is what the plugin does.
 #![expect(clippy::print_stderr, reason = "the command line talks to people")]
 
 mod carets;
 mod gc;
+mod install;
+mod master;
 mod plan;
 mod probe;
 mod status;
@@ -25,6 +27,12 @@ const DEFAULT_CONFIG: &str = "/etc/cni/net.d/00-meta-cni.conflist";
 
 /// Where records are when neither `--state-dir` nor a master config says.
 const DEFAULT_STATE_DIR: &str = "/var/lib/cni/meta-cni";
+
+/// Where locks are, likewise.
+const DEFAULT_RUN_DIR: &str = "/run/meta-cni";
+
+/// Where the node's own profiles are, likewise.
+const DEFAULT_PROFILES: &str = "/etc/cni/meta-cni/delegates";
 
 /// How a command ended (house rule: the same codes for every command).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +73,8 @@ enum Command {
     Plan(plan::PlanArgs),
     /// Finishes what is left of sandboxes that are gone; plugin calls start it by themselves.
     Gc(gc::GcArgs),
+    /// Puts this program where the runtime looks for plugins, and writes the master config if there is none.
+    Install(install::InstallArgs),
     /// Asks plugins which CNI versions they speak, for the daemon: JSON on stdin and stdout.
     #[command(hide = true)]
     Probe,
@@ -126,6 +136,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>, path: Option<&str>) -> Exi
     let done = match cli.command {
         Command::Plan(args) => plan::run(&args),
         Command::Gc(args) => gc::run(&args, path),
+        Command::Install(args) => install::run(&args),
         Command::Probe => probe::run(path),
         Command::Status(args) => status::run(&args),
         Command::Validate(args) => validate::run(&args),

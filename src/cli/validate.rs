@@ -14,10 +14,7 @@ use crate::store::profiles::profiles;
 use crate::store::{MOST_CONFIG, Owner, StoreError, is_dir, list, read, resolved};
 
 use super::carets::{render, visible};
-use super::{Common, DEFAULT_CONFIG, Exit, Output, Problem};
-
-/// Where the node's own profiles are when no master config says.
-const DEFAULT_PROFILES: &str = "/etc/cni/meta-cni/delegates";
+use super::{Common, DEFAULT_CONFIG, DEFAULT_PROFILES, Exit, Output, Problem};
 
 /// Bytes of all configurations in one directory at most.
 const MOST_OF_A_DIRECTORY: usize = 64 << 20;

@@ -13,6 +13,7 @@ pub mod devinfo;
 pub mod foreign;
 pub mod gc;
 pub mod ifname;
+pub mod install;
 pub mod leases;
 pub mod left;
 pub mod lint;

@@ -96,6 +96,15 @@ pub fn is_removing(run_dir: &Path) -> bool {
     std::fs::symlink_metadata(run_dir.join("removing")).is_ok()
 }
 
+/// Ends what [`is_removing`] tells of; false when there was none.
+///
+/// # Errors
+/// [`StoreError`] when its file cannot be removed.
+pub fn end_removing(run_dir: &Path) -> Result<bool, StoreError> {
+    let was = is_removing(run_dir);
+    remove(&run_dir.join("removing")).map(|()| was)
+}
+
 /// The master config in `dir`; `None` when there is none.
 ///
 /// # Errors

@@ -16,6 +16,7 @@ pub mod master;
 pub mod networks;
 pub mod primary;
 pub mod profiles;
+pub mod program;
 pub mod queue;
 pub mod records;
 pub mod sweep;

@@ -25,6 +25,7 @@ mod disk;
 mod foreign;
 mod gc;
 mod gc_command;
+mod install;
 mod leaks;
 mod leases;
 mod log;

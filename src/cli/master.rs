@@ -1,0 +1,77 @@
+//! What the commands that change a node have in common: the lock of the master config, and the text that it should have.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::cni::{NetworkName, Object};
+use crate::config::master::PLUGIN_TYPE;
+use crate::plan::master::{Settings, Sight, appended, master, sight};
+use crate::plan::primary::choose;
+use crate::profile::Profiles;
+use crate::store::confdir::candidates;
+use crate::store::master::{Attempt, MasterLock, lock_path, remembered, try_lock};
+use crate::watch;
+
+use super::{Exit, Problem};
+
+/// How long another writer is waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The lock of the master config.
+#[expect(clippy::disallowed_methods, reason = "the wait for a lock has a deadline")]
+pub(super) fn lock(run_dir: &Path) -> Result<MasterLock, Problem> {
+    let mut holder = String::new();
+    let mut attempt = || match try_lock(run_dir, "meta-cni") {
+        Ok(Attempt::Held(lock)) => Some(Ok(lock)),
+        Ok(Attempt::Busy(by)) => {
+            holder = by;
+            None
+        }
+        Err(error) => Some(Err(Problem { exit: Exit::Refused, what: error.story() })),
+    };
+    let path = lock_path(run_dir);
+    let held = attempt().or_else(|| watch::until(std::slice::from_ref(&path), Instant::now() + PATIENCE, &mut attempt));
+    held.unwrap_or_else(|| {
+        let what = format!("{} is held by {holder:?} for more than {} s", path.display(), PATIENCE.as_secs());
+        Err(Problem { exit: Exit::Refused, what })
+    })
+}
+
+/// Where state and locks are, and whether somebody said so.
+pub(super) struct Dirs {
+    pub state: PathBuf,
+    pub run: PathBuf,
+    /// What of it the master config has to say.
+    pub keys: Object,
+}
+
+impl Dirs {
+    /// What the command line says, else the defaults.
+    pub fn of(state: Option<&Path>, run: Option<&Path>) -> Self {
+        let mut keys = Object::default();
+        for (key, dir) in [("stateDir", state), ("runDir", run)] {
+            if let Some(dir) = dir.and_then(Path::to_str) {
+                keys.set_text(key, dir);
+            }
+        }
+        Self {
+            state: state.unwrap_or(Path::new(super::DEFAULT_STATE_DIR)).to_owned(),
+            run: run.unwrap_or(Path::new(super::DEFAULT_RUN_DIR)).to_owned(),
+            keys,
+        }
+    }
+}
+
+/// The master config for the best primary in `conf_dir`, and that primary's file; else why there is none. As the daemon makes it
+/// without a config of its own; plugins that others had appended to the last one are kept.
+pub(super) fn should(conf_dir: &Path, dirs: &Dirs, profiles: &Profiles) -> Result<(String, String), String> {
+    let candidates = candidates(conf_dir).map_err(|error| error.story())?;
+    let found = match sight(choose(candidates, profiles), &conf_dir.to_string_lossy(), None) {
+        Sight::Found(found) => found,
+        Sight::Unusable(why) | Sight::Absent(why) => return Err(why),
+    };
+    let name = NetworkName::new(PLUGIN_TYPE).map_err(|error| error.to_string())?;
+    let settings = Settings { name, keys: dirs.keys.clone(), capabilities: Vec::new() };
+    let (kept, _) = remembered(&dirs.state).and_then(|text| appended(text.as_bytes(), profiles)).unwrap_or_default();
+    Ok((master(&settings, &found, &kept, &Default::default()).text, found.from))
+}

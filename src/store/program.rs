@@ -1,0 +1,182 @@
+//! The plugin's own executable in a plugin directory: replaced whole, while runtimes execute it all the time (D16).
+//!
+//! The file that gets the name is one that nobody has open for writing any more: executing such a file fails ("text file busy").
+
+use std::fs::{File, Permissions};
+use std::io::Write as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::Path;
+
+use rustix::fs::{XattrFlags, fsetxattr, lgetxattr};
+use rustix::io::Errno;
+
+use super::{Owner, StoreError, list, make_dir, read, remove};
+
+/// Bytes of an executable at most.
+const MOST: u64 = 512 << 20;
+
+/// Mode of a plugin.
+const MODE: u32 = 0o755;
+
+/// SELinux's label of a file.
+const LABEL: &str = "security.selinux";
+
+/// What became of an executable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Put {
+    /// There was none.
+    New,
+    /// There was another one.
+    Replaced,
+    /// It was there already.
+    Unchanged,
+}
+
+/// Puts the executable `source` at `target`, mode 0755, unless that is what is there. A new file has the SELinux label of the one
+/// that it replaces; without one, the kernel gives it that of files of its directory.
+///
+/// # Errors
+/// [`StoreError`] naming the step; what was there is still there then.
+pub fn put(source: &Path, target: &Path) -> Result<Put, StoreError> {
+    let bytes = read(source, Owner::Anybody, MOST)?.ok_or_else(|| StoreError::refused(source, "does not exist"))?;
+    if !bytes.starts_with(b"\x7fELF") {
+        return Err(StoreError::refused(source, "is no executable of this system"));
+    }
+    let dir = target.parent().ok_or_else(|| StoreError::refused(target, "has no directory"))?;
+    let old = std::fs::symlink_metadata(target).ok();
+    let right = |old: &std::fs::Metadata| {
+        old.is_file()
+            && old.mode() & 0o7777 == MODE
+            && old.uid() == nix::unistd::geteuid().as_raw()
+            && old.len() == bytes.len() as u64
+    };
+    if old.as_ref().is_some_and(right) && read(target, Owner::File, MOST)?.is_some_and(|old| old == bytes) {
+        return Ok(Put::Unchanged);
+    }
+    if !dir.is_dir() {
+        make_dir(dir)?;
+        // Everybody's, as packages make it: some runtimes look without being root.
+        std::fs::set_permissions(dir, Permissions::from_mode(MODE)).map_err(StoreError::io("set the mode of", dir))?;
+    }
+    let label = label(target)?;
+    replace(target, dir, &bytes, label.as_deref())?;
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(StoreError::io("sync the directory of", target))?;
+    Ok(if old.is_some() { Put::Replaced } else { Put::New })
+}
+
+fn replace(target: &Path, dir: &Path, bytes: &[u8], label: Option<&[u8]>) -> Result<(), StoreError> {
+    let prefix = prefix(target);
+    let made = tempfile::Builder::new().prefix(&prefix).suffix(".tmp").tempfile_in(dir);
+    let mut file = made.map_err(StoreError::io("make a temporary file for", target))?;
+    file.write_all(bytes).map_err(StoreError::io("write", target))?;
+    let mode = file.as_file().set_permissions(Permissions::from_mode(MODE));
+    mode.map_err(StoreError::io("set the mode of", target))?;
+    if let Some(label) = label {
+        let set = fsetxattr(file.as_file(), LABEL, label, XattrFlags::empty());
+        set.map_err(|errno| StoreError::io("set the SELinux label of", target)(errno.into()))?;
+    }
+    file.as_file().sync_all().map_err(StoreError::io("sync", target))?;
+    // Closed before it has its name.
+    file.into_temp_path().persist(target).map_err(|error| StoreError::io("rename", target)(error.error))
+}
+
+/// The SELinux label of the file at `path`, if there is one and it has one.
+fn label(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
+    let mut label = vec![0; 4096];
+    match lgetxattr(path, LABEL, label.as_mut_slice()) {
+        Ok(length) => {
+            label.truncate(length);
+            Ok(Some(label))
+        }
+        Err(Errno::NODATA | Errno::NOTSUP | Errno::NOENT) => Ok(None),
+        Err(errno) => Err(StoreError::io("read the SELinux label of", path)(errno.into())),
+    }
+}
+
+/// Removes temporary files of those that died while they replaced `target`. Only for who knows that no other one is at work.
+///
+/// # Errors
+/// [`StoreError`] when the directory cannot be listed, or one cannot be removed.
+pub fn tidy(target: &Path) -> Result<(), StoreError> {
+    let Some(dir) = target.parent() else { return Ok(()) };
+    let prefix = prefix(target);
+    let names = list(dir)?;
+    let mut stale = names.iter().filter(|name| name.starts_with(&prefix) && name.ends_with(".tmp"));
+    stale.try_for_each(|name| remove(&dir.join(name)))
+}
+
+fn prefix(target: &Path) -> String {
+    format!(".{}.", target.file_name().unwrap_or_default().to_string_lossy())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: &[u8] = b"\x7fELF one";
+
+    fn label_of(path: &Path) -> Option<Vec<u8>> {
+        label(path).unwrap()
+    }
+
+    #[test]
+    fn d16_an_executable_is_replaced_whole_and_only_when_it_is_another() {
+        let dir = tempfile::tempdir().unwrap();
+        let (source, target) = (dir.path().join("source"), dir.path().join("bin/meta-cni"));
+        std::fs::write(&source, ONE).unwrap();
+        assert_eq!(put(&source, &target).unwrap(), Put::New);
+        let inode = || std::fs::metadata(&target).unwrap().ino();
+        let first = inode();
+        assert_eq!((put(&source, &target).unwrap(), inode()), (Put::Unchanged, first));
+        std::fs::set_permissions(&target, Permissions::from_mode(0o700)).unwrap();
+        assert_eq!(put(&source, &target).unwrap(), Put::Replaced, "another mode");
+        std::fs::write(&source, b"\x7fELF two").unwrap();
+        assert_eq!(put(&source, &target).unwrap(), Put::Replaced);
+        assert_eq!(std::fs::read(&target).unwrap(), b"\x7fELF two");
+        assert_eq!(std::fs::metadata(&target).unwrap().mode() & 0o7777, MODE);
+        assert_eq!(list(target.parent().unwrap()).unwrap(), ["meta-cni"]);
+        // A link is replaced, not what it leads to.
+        let other = dir.path().join("other");
+        std::fs::write(&other, ONE).unwrap();
+        std::fs::remove_file(&target).unwrap();
+        std::os::unix::fs::symlink(&other, &target).unwrap();
+        assert_eq!(put(&source, &target).unwrap(), Put::Replaced);
+        assert_eq!(std::fs::read(&other).unwrap(), ONE);
+    }
+
+    #[test]
+    fn d16_what_is_no_executable_is_not_installed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (source, target) = (dir.path().join("source"), dir.path().join("meta-cni"));
+        assert!(put(&source, &target).unwrap_err().story().ends_with("source does not exist"));
+        std::fs::write(&source, "").unwrap();
+        assert!(put(&source, &target).unwrap_err().story().contains("is no executable"));
+        assert!(!target.exists());
+    }
+
+    #[test]
+    fn d16_the_label_of_the_old_file_is_that_of_the_new_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let (source, target) = (dir.path().join("source"), dir.path().join("meta-cni"));
+        std::fs::write(&source, ONE).unwrap();
+        std::fs::write(&target, "old").unwrap();
+        assert_eq!(label_of(&target), None);
+        let label = b"system_u:object_r:container_runtime_exec_t:s0\0";
+        let old = File::open(&target).unwrap();
+        fsetxattr(&old, LABEL, label, XattrFlags::empty())
+            .expect("this test needs root, and a file system with labels");
+        assert_eq!(put(&source, &target).unwrap(), Put::Replaced);
+        assert_eq!(label_of(&target).as_deref(), Some(label.as_slice()));
+    }
+
+    #[test]
+    fn what_an_install_that_was_killed_left_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("meta-cni");
+        for name in [".meta-cni.abc.tmp", ".meta-cni.abc", "meta-cni.tmp", ".bridge.abc.tmp"] {
+            std::fs::write(dir.path().join(name), "x").unwrap();
+        }
+        tidy(&target).unwrap();
+        assert_eq!(list(dir.path()).unwrap(), [".bridge.abc.tmp", ".meta-cni.abc", "meta-cni.tmp"]);
+    }
+}
