@@ -1,4 +1,4 @@
-//! The operator's command line: `gc`, `install`, `plan`, `status`, `validate`. It reads configuration and state with the plugin's own code, so what it
+//! The operator's command line: `gc`, `install`, `plan`, `repair`, `status`, `validate`. It reads configuration and state with the plugin's own code, so what it
 //! shows is what the plugin does.
 #![expect(clippy::print_stderr, reason = "the command line talks to people")]
 
@@ -8,6 +8,7 @@ mod install;
 mod master;
 mod plan;
 mod probe;
+mod repair;
 mod status;
 mod validate;
 
@@ -78,6 +79,8 @@ enum Command {
     /// Asks plugins which CNI versions they speak, for the daemon: JSON on stdin and stdout.
     #[command(hide = true)]
     Probe,
+    /// Mends nested, cut and left-over files in a directory of configurations, and keeps all that it changes.
+    Repair(repair::RepairArgs),
     /// Shows the attachments of a sandbox and its network status, from the records on this node.
     Status(status::StatusArgs),
     /// Looks for what is wrong in configurations: where it is, what follows from it, what to do about it.
@@ -138,6 +141,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>, path: Option<&str>) -> Exi
         Command::Gc(args) => gc::run(&args, path),
         Command::Install(args) => install::run(&args),
         Command::Probe => probe::run(path),
+        Command::Repair(args) => repair::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Validate(args) => validate::run(&args),
     };

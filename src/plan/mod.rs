@@ -22,6 +22,7 @@ pub mod master;
 pub mod outcome;
 pub mod primary;
 pub mod record;
+pub mod repair;
 pub mod routes;
 pub mod status;
 pub mod sweep;

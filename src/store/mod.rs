@@ -5,6 +5,7 @@
 //! bounded, typed, total. Nothing here starts a process.
 #![expect(clippy::disallowed_methods, reason = "the edge that owns files")]
 
+pub mod aside;
 pub mod atomic;
 pub mod confdir;
 pub mod devinfo;

@@ -31,6 +31,7 @@ mod leases;
 mod log;
 mod real;
 mod records;
+mod repair;
 mod routes;
 mod rule;
 mod subdir;
