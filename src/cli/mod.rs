@@ -1,8 +1,9 @@
-//! The operator's command line: `gc`, `install`, `plan`, `repair`, `status`, `validate`. It reads configuration and state with the plugin's own code, so what it
+//! The operator's command line: `cleanup`, `gc`, `install`, `plan`, `repair`, `status`, `validate`. It reads configuration and state with the plugin's own code, so what it
 //! shows is what the plugin does.
 #![expect(clippy::print_stderr, reason = "the command line talks to people")]
 
 mod carets;
+mod cleanup;
 mod gc;
 mod install;
 mod master;
@@ -72,6 +73,8 @@ struct Cli {
 enum Command {
     /// Shows which plugins would be called for a pod, with which names, configuration and arguments; runs nothing.
     Plan(plan::PlanArgs),
+    /// Takes meta-cni off this node: pods keep their primary network, and those with others stand against it.
+    Cleanup(cleanup::CleanupArgs),
     /// Finishes what is left of sandboxes that are gone; plugin calls start it by themselves.
     Gc(gc::GcArgs),
     /// Puts this program where the runtime looks for plugins, and writes the master config if there is none.
@@ -138,6 +141,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>, path: Option<&str>) -> Exi
     };
     let done = match cli.command {
         Command::Plan(args) => plan::run(&args),
+        Command::Cleanup(args) => cleanup::run(&args, path),
         Command::Gc(args) => gc::run(&args, path),
         Command::Install(args) => install::run(&args),
         Command::Probe => probe::run(path),

@@ -8,6 +8,7 @@ pub mod add;
 pub mod announce;
 pub mod capability;
 pub mod chain;
+pub mod cleanup;
 pub mod del;
 pub mod devinfo;
 pub mod foreign;

@@ -20,6 +20,7 @@ pub mod profiles;
 pub mod program;
 pub mod queue;
 pub mod records;
+pub mod removal;
 pub mod sweep;
 pub mod verdicts;
 

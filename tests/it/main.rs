@@ -18,6 +18,7 @@ mod scene;
 mod announce;
 mod auxchain;
 mod cancel;
+mod cleanup;
 mod cli;
 mod damage;
 mod devinfo;

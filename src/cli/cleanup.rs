@@ -1,0 +1,202 @@
+//! `meta-cni cleanup`: takes meta-cni off a node, an explicit act of a person. What lives is either known to libcni afterwards or
+//! stands against it; a cleanup that was cut short is gone on with by the next.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::act::live::is_live;
+use crate::act::sandbox::{adding, lock as lock_sandbox, note};
+use crate::act::undo::finish;
+use crate::act::{Acting, Context};
+use crate::cni::{CniArgs, CniError, ContainerId, Object, Operation, SearchPath};
+use crate::config::{MasterConfig, Span};
+use crate::exec::Host;
+use crate::gather::after;
+use crate::plan::cleanup::{Alive, entry};
+use crate::plan::install::{PROGRAM, Places};
+use crate::plan::master::FILE_NAME;
+use crate::plan::record::Record;
+use crate::store::foreign::LIBCNI_CACHE;
+use crate::store::lock::Adding;
+use crate::store::master::{current, remembered};
+use crate::store::{StoreError, is_dir, program, removal, remove};
+use crate::sweep::{Settings, sweep};
+
+use super::master::{Dirs, lock};
+use super::{Exit, Problem};
+
+/// How long ADDs that are under way are waited for.
+const ADDS: Span = Span::seconds(30);
+
+#[derive(Args)]
+pub(super) struct CleanupArgs {
+    /// Pods that have additional networks lose them.
+    #[arg(long)]
+    force: bool,
+    /// For the preStop hook of a DaemonSet: only if the daemon says that the DaemonSet is going.
+    #[arg(long)]
+    hook: bool,
+    /// Where the plugin is [default: that of the node's distribution, else /opt/cni/bin].
+    #[arg(long, value_name = "DIR")]
+    bin_dir: Option<PathBuf>,
+    /// Where the master config is [default: that of the node's distribution, else /etc/cni/net.d].
+    #[arg(long, value_name = "DIR")]
+    conf_dir: Option<PathBuf>,
+    /// Where records are [default: "stateDir" of the master config].
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+    /// Where locks are [default: "runDir" of the master config].
+    #[arg(long, value_name = "DIR")]
+    run_dir: Option<PathBuf>,
+}
+
+/// Cleans up, and says what was done. `path` is `CNI_PATH`.
+pub(super) fn run(args: &CleanupArgs, path: Option<&str>) -> Result<(String, Exit), Problem> {
+    if args.hook {
+        let text = "no daemon says that its DaemonSet is being deleted: everything stays\n";
+        return Ok((text.to_owned(), Exit::Clean));
+    }
+    let places = Places::known(is_dir).or(args.bin_dir.as_deref(), args.conf_dir.as_deref());
+    let config = config(args, &places)?;
+    let lock = lock(&config.run_dir)?;
+    let given = SearchPath::parse(path.unwrap_or_default()).and(&places.bin_dir);
+    let context = Context::new(config, CniArgs::default(), given);
+    // From here to the end no ADD comes in between.
+    let Some(_none_adding) = adding(&context, Adding::None, after(ADDS))? else {
+        return Err(refused("pods are being added: try again"));
+    };
+    let alive = alive(&context, false)?;
+    if !alive.additional.is_empty() && !args.force {
+        let named = alive.named().join("\n  ");
+        return Err(refused(format!(
+            "these live attachments would be lost; nothing was done (--force deletes them first):\n  {named}"
+        )));
+    }
+    let dir = &context.config.run_dir;
+    removal::begin(dir).map_err(story)?;
+    let text = taken_off(&context, &places, args.force).map_err(|problem| Problem {
+        what: format!(
+            "{}; nobody writes the master config until a cleanup is done, or `meta-cni install` ends it",
+            problem.what
+        ),
+        ..problem
+    })?;
+    drop(lock);
+    Ok((text, Exit::Clean))
+}
+
+fn taken_off(context: &Context, places: &Places, force: bool) -> Result<String, Problem> {
+    let mut text = String::new();
+    let swept =
+        sweep(context, Settings { force, ..Settings::default() })?.ok_or_else(|| refused("a sweep is under way"))?;
+    let failed = swept.actions.iter().filter_map(|action| action.error.as_ref());
+    let failed: Vec<String> = failed.cloned().collect();
+    if !failed.is_empty() || swept.left + swept.busy.len() > 0 {
+        let why = "what is left of pods that are gone could not all be finished; do this again";
+        return Err(refused(format!("{why}: {}", failed.join("; "))));
+    }
+    let alive = alive(context, true)?;
+    let errors = detached(context, &alive.additional);
+    if !errors.is_empty() {
+        return Err(refused(format!("not deleted, so nothing else was done: {}", errors.join("; "))));
+    }
+    for line in alive.named() {
+        let _ = writeln!(text, "{line}: deleted");
+    }
+    for record in &alive.primary {
+        removal::export(LIBCNI_CACHE.as_ref(), &entry(record)).map_err(story)?;
+    }
+    let _ = writeln!(text, "pods whose primary network the runtime deletes by itself now: {}", alive.primary.len());
+    removal::master(&places.conf_dir).map_err(story)?;
+    let _ = writeln!(text, "{}: removed", places.conf_dir.join(FILE_NAME).display());
+    for record in &alive.primary {
+        dropped(context, record).map_err(story)?;
+    }
+    let target = places.bin_dir.join(PROGRAM);
+    program::tidy(&target).map_err(story)?;
+    if removal::is_program(&target) {
+        remove(&target).map_err(story)?;
+        let _ = writeln!(text, "{}: removed", target.display());
+    }
+    for path in removal::state(&context.config.state_dir, &context.config.run_dir).map_err(story)? {
+        let _ = writeln!(text, "{}: not meta-cni's, left", path.display());
+    }
+    Ok(text)
+}
+
+/// The record of a primary that was exported goes, and so does what libcni has of it under our name.
+fn dropped(context: &Context, record: &Record) -> Result<(), StoreError> {
+    let id = &record.sandbox.container_id;
+    removal::forget(LIBCNI_CACHE.as_ref(), &format!("{}-{id}-{}", context.config.name, record.request))?;
+    context.records.remove(id, &record.attachment.ifname)
+}
+
+/// The attachments that are alive. `strict`: a record that cannot be read stands against going on.
+fn alive(context: &Context, strict: bool) -> Result<Alive, Problem> {
+    let mut all = Vec::new();
+    for id in context.records.sandboxes().map_err(story)? {
+        let found = context.records.of(&id).map_err(story)?;
+        if let Some(one) = found.damaged.first().filter(|_| strict) {
+            let why = format!("{} {}", one.path.display(), one.why);
+            return Err(refused(format!("what sandbox {id} has is not known, so delete its pod first: {why}")));
+        }
+        all.extend(found.records.into_iter().filter(is_live));
+    }
+    Ok(Alive::of(all))
+}
+
+/// Deletes attachments, sandbox by sandbox, by their records; gives what went wrong.
+fn detached(context: &Context, records: &[Record]) -> Vec<String> {
+    let mut sandboxes: BTreeMap<&ContainerId, Vec<&Record>> = BTreeMap::new();
+    for record in records {
+        sandboxes.entry(&record.sandbox.container_id).or_default().push(record);
+    }
+    let done = sandboxes.into_iter().map(|(id, records)| of_sandbox(context, id, &records));
+    done.filter_map(|done| done.err().map(|error| error.msg)).collect()
+}
+
+fn of_sandbox(context: &Context, id: &ContainerId, records: &[&Record]) -> Result<(), CniError> {
+    let deadline = after(context.config.del_budget);
+    let lock = lock_sandbox(context, id, Operation::Gc, deadline)?;
+    let marks = note(Some(&lock), false);
+    let host = Host { marks: Some(&marks) };
+    let acting = Acting { context, host: &host, lock: Some(&lock), epoch: context.epoch()?, patience: 0 };
+    records.iter().try_for_each(|record| finish(&acting, (*record).clone(), None, deadline))
+}
+
+/// The master config, that which was last written when it is gone already, or the defaults; the command line stands over it.
+fn config(args: &CleanupArgs, places: &Places) -> Result<MasterConfig, Problem> {
+    let dirs = Dirs::of(args.state_dir.as_deref(), args.run_dir.as_deref());
+    let here = current(&places.conf_dir).ok().flatten();
+    let last = || remembered(&dirs.state).map(String::into_bytes);
+    let config = here.or_else(last).and_then(|bytes| MasterConfig::from_file(&bytes).ok());
+    let mut config = match config {
+        Some(config) => config,
+        None => {
+            let mut object = Object::default();
+            object.set_text("cniVersion", "1.0.0");
+            object.set_text("name", PROGRAM);
+            object.set_text("type", PROGRAM);
+            object.set_text("clusterNetwork", &places.conf_dir.to_string_lossy());
+            MasterConfig::from_stdin(object.to_text().as_bytes()).map_err(CniError::from)?
+        }
+    };
+    if let Some(dir) = &args.state_dir {
+        config.state_dir.clone_from(dir);
+    }
+    if let Some(dir) = &args.run_dir {
+        config.run_dir.clone_from(dir);
+    }
+    Ok(config)
+}
+
+fn refused(what: impl Into<String>) -> Problem {
+    Problem { exit: Exit::Refused, what: what.into() }
+}
+
+fn story(error: StoreError) -> Problem {
+    refused(error.story())
+}

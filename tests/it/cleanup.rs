@@ -1,0 +1,197 @@
+//! D13: `meta-cni cleanup`. What lives is deleted by the bare primary and libcni's cache afterwards, or stands against it; killed at
+//! any point, the next one ends clean.
+
+use crate::harness::{Node, Sandbox, files_below, plugin_under_test};
+use crate::install::command;
+use crate::kernel::{Node as Kernel, ip_in, isolated};
+use crate::scene::*;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+/// libcni's cache.
+const CACHE: &str = "/var/lib/cni/results";
+
+/// A node with meta-cni installed, whose primary is the real bridge, and a network `extra` of another bridge.
+fn node() -> Node {
+    let node = real_node();
+    node.nad_text("default", "extra", &bridge("extra", 2).to_string());
+    let places = [node.plugins(), node.conf()].map(|dir| dir.to_str().unwrap().to_owned());
+    assert_eq!(command(&node, &["install", "--no-config", "--bin-dir", &places[0], "--conf-dir", &places[1]]).0, 0);
+    let list = json!({ "cniVersion": "1.0.0", "name": "meta-cni", "plugins": [node.master_config()] });
+    node.write("conf/00-meta-cni.conflist", &list.to_string());
+    node
+}
+
+/// A running pod, and its namespace.
+fn pod(kernel: &Kernel, node: &Node, networks: Option<&str>) -> (Sandbox, PathBuf) {
+    let sandbox = Sandbox::new();
+    let netns = kernel.netns(&sandbox.id);
+    let call = node.call("ADD", &sandbox).env("CNI_NETNS", netns.to_str().unwrap());
+    let call = match networks {
+        Some(networks) => call.networks(networks),
+        None => call,
+    };
+    succeeded(&call.run());
+    // What libcni keeps for the runtime.
+    std::fs::create_dir_all(CACHE).unwrap();
+    std::fs::write(format!("{CACHE}/meta-cni-{}-eth0", sandbox.id), "{}").unwrap();
+    (sandbox, netns)
+}
+
+fn places(node: &Node) -> [String; 4] {
+    let text = |path: PathBuf| path.to_str().unwrap().to_owned();
+    ["--bin-dir".to_owned(), text(node.plugins()), "--conf-dir".to_owned(), text(node.conf())]
+}
+
+fn cleanup(node: &Node, more: &[&str]) -> (i32, String, String) {
+    let places = places(node);
+    let places: Vec<&str> = places.iter().map(String::as_str).collect();
+    command(node, &[&["cleanup"], places.as_slice(), more].concat())
+}
+
+/// DEL of the bare primary as libcni does it, by its cache alone.
+fn bare_del(node: &Node, sandbox: &Sandbox, netns: &Path) {
+    let path = PathBuf::from(format!("{CACHE}/cluster-{}-eth0", sandbox.id));
+    let entry: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    assert_eq!((&entry["kind"], &entry["netns"]), (&json!("cniCacheV1"), &json!(netns)));
+    let list: Value = serde_json::from_slice(&STANDARD.decode(entry["config"].as_str().unwrap()).unwrap()).unwrap();
+    let args = entry["cniArgs"].as_array().unwrap().iter();
+    let args: Vec<String> =
+        args.map(|pair| format!("{}={}", pair[0].as_str().unwrap(), pair[1].as_str().unwrap())).collect();
+    for plugin in list["plugins"].as_array().unwrap().iter().rev() {
+        let mut config = plugin.clone();
+        config["name"] = list["name"].clone();
+        config["cniVersion"] = list["cniVersion"].clone();
+        config["prevResult"] = entry["result"].clone();
+        let mut child = Command::new(node.plugins().join(plugin["type"].as_str().unwrap()))
+            .env_clear()
+            .envs([("CNI_COMMAND", "DEL"), ("CNI_CONTAINERID", &sandbox.id), ("CNI_IFNAME", "eth0")])
+            .envs([("CNI_NETNS", netns), ("CNI_PATH", &node.plugins())])
+            .env("CNI_ARGS", args.join(";"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(config.to_string().as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    }
+    std::fs::remove_file(path).unwrap();
+}
+
+/// Files of ours that are left: what keeps others from writing the master config is to stay.
+fn left(node: &Node) -> Vec<String> {
+    let mut left = [files_below(&node.state()), files_below(&node.run_dir()), files_below(&node.conf())].concat();
+    left.extend(files_below(&node.plugins()).into_iter().filter(|path| path.to_string_lossy().contains("meta-cni")));
+    left.extend(files_below(Path::new(CACHE)));
+    let name = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().to_owned();
+    let mut names: Vec<String> = left.iter().map(name).collect();
+    names.sort();
+    names
+}
+
+#[track_caller]
+fn nothing_of(netns: &Path) {
+    let links: Vec<Value> = serde_json::from_str(&ip_in(netns, &["-json", "link", "show"])).unwrap();
+    assert_eq!(links.len(), 1, "{links:?}");
+}
+
+const STAYS: [&str; 3] = ["10-primary.conflist", "master.lock", "removing"];
+
+#[test]
+fn d13_after_a_cleanup_the_bare_primary_deletes_every_pod_and_nothing_is_left() {
+    isolated(|kernel| {
+        let node = node();
+        let pods = [None, Some("extra"), Some("extra,extra")].map(|networks| pod(kernel, &node, networks));
+        assert_eq!((leases().len(), host_veths().len()), (6, 6));
+
+        // Pods with more than the primary stand against it, and nothing is done then.
+        let before = left(&node);
+        let (exit, text, errors) = cleanup(&node, &[]);
+        assert_eq!((exit, text.as_str()), (4, ""), "{errors}");
+        for (sandbox, ifname) in [(&pods[1].0, "net1"), (&pods[2].0, "net1"), (&pods[2].0, "net2")] {
+            let line = format!("pod default/{}, sandbox {}: {ifname} (default/extra)", sandbox.pod, sandbox.id);
+            assert!(errors.contains(&line), "{line}: {errors}");
+        }
+        assert!(!errors.contains(&pods[0].0.id), "{errors}");
+        assert_eq!((left(&node), leases().len()), (before.clone(), 6));
+        let (exit, text, _) = cleanup(&node, &["--hook", "--force"]);
+        assert!(exit == 0 && text.contains("everything stays"), "{exit} {text}");
+        assert_eq!(left(&node), before);
+
+        let (exit, text, errors) = cleanup(&node, &["--force"]);
+        assert_eq!(exit, 0, "{text}{errors}");
+        assert_eq!((leases().len(), host_veths().len()), (3, 3), "the primaries': {text}");
+        for (sandbox, netns) in &pods {
+            bare_del(&node, sandbox, netns);
+            nothing_of(netns);
+        }
+        assert_eq!((leases(), host_veths()), (Vec::<String>::new(), Vec::<String>::new()));
+        assert_eq!(left(&node), STAYS);
+        assert!(!node.state().exists());
+        // Once more is the same, and nobody writes the master config until it is installed again.
+        assert_eq!(cleanup(&node, &[]).0, 0);
+        assert_eq!(left(&node), STAYS);
+        let places = places(&node);
+        let places: Vec<&str> = places.iter().map(String::as_str).collect();
+        assert_eq!(command(&node, &[&["install"], places.as_slice()].concat()).0, 0);
+        assert!(!node.run_dir().join("removing").exists() && node.conf().join("00-meta-cni.conflist").exists());
+    });
+}
+
+#[test]
+fn d13_a_damaged_record_of_a_pod_that_may_live_stands_against_it() {
+    isolated(|kernel| {
+        let node = node();
+        let (sandbox, _) = pod(kernel, &node, None);
+        std::fs::write(record_path(&node, &sandbox, "eth0"), "{").unwrap();
+        let (exit, _, errors) = cleanup(&node, &["--force"]);
+        assert!(exit == 4 && errors.contains("what sandbox") && errors.contains(&sandbox.id), "{exit} {errors}");
+        assert!(errors.contains("or `meta-cni install` ends it"), "{errors}");
+        assert!(node.conf().join("00-meta-cni.conflist").exists() && node.plugins().join("meta-cni").exists());
+    });
+}
+
+#[test]
+fn d13_a_cleanup_that_is_killed_at_any_point_is_ended_by_the_next() {
+    isolated(|kernel| {
+        let mut delay = Duration::ZERO;
+        let mut killed = 0;
+        loop {
+            let node = node();
+            let pods = [None, Some("extra")].map(|networks| pod(kernel, &node, networks));
+            let mut child = Command::new(plugin_under_test())
+                .env_clear()
+                .args(["cleanup", "--force", "--state-dir", node.state().to_str().unwrap()])
+                .args(["--run-dir", node.run_dir().to_str().unwrap()])
+                .args(places(&node))
+                .stdout(Stdio::null())
+                .spawn()
+                .unwrap();
+            std::thread::sleep(delay);
+            let finished = child.try_wait().unwrap().is_some();
+            child.kill().unwrap();
+            child.wait().unwrap();
+            killed += usize::from(!finished);
+            let (exit, text, errors) = cleanup(&node, &["--force"]);
+            assert_eq!(exit, 0, "killed after {delay:?}: {text}{errors}");
+            for (sandbox, netns) in &pods {
+                bare_del(&node, sandbox, netns);
+                nothing_of(netns);
+                kernel.remove_netns(netns);
+            }
+            assert_eq!((leases(), host_veths()), (Vec::<String>::new(), Vec::<String>::new()), "after {delay:?}");
+            assert_eq!(left(&node), STAYS, "killed after {delay:?}");
+            if finished {
+                break;
+            }
+            delay += Duration::from_millis(4);
+        }
+        assert!(killed > 5, "{killed} were killed");
+    });
+}
