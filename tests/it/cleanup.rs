@@ -9,9 +9,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use std::io::Write as _;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 /// libcni's cache.
 const CACHE: &str = "/var/lib/cni/results";
@@ -157,41 +157,40 @@ fn d13_a_damaged_record_of_a_pod_that_may_live_stands_against_it() {
     });
 }
 
+/// System calls that change a directory.
+const CHANGES: [&str; 6] = ["linkat", "rename", "unlink", "unlinkat", "rmdir", "mkdir"];
+
+/// A cleanup that is killed right after its call of that number of `change`; false when it made fewer, and is done.
+fn killed(kernel: &Kernel, change: &str, number: usize) -> bool {
+    let node = node();
+    let pods = [None, Some("extra")].map(|networks| pod(kernel, &node, networks));
+    let status = Command::new("strace")
+        .args(["-qq", "-o", "/dev/null", "-e", &format!("inject={change}:signal=SIGKILL:when={number}")])
+        .arg(plugin_under_test())
+        .args(["cleanup", "--force", "--state-dir", node.state().to_str().unwrap()])
+        .args(["--run-dir", node.run_dir().to_str().unwrap()])
+        .args(places(&node))
+        .stdout(Stdio::null())
+        .status()
+        .expect("this test needs the program `strace` (Debian package strace)");
+    assert!(status.code() == Some(0) || status.signal() == Some(9), "{status:?}");
+    let (exit, text, errors) = cleanup(&node, &["--force"]);
+    assert_eq!(exit, 0, "killed after {change} {number}: {text}{errors}");
+    for (sandbox, netns) in &pods {
+        bare_del(&node, sandbox, netns);
+        nothing_of(netns);
+        kernel.remove_netns(netns);
+    }
+    assert_eq!((leases(), host_veths()), (Vec::<String>::new(), Vec::<String>::new()), "after {change} {number}");
+    assert_eq!(left(&node), STAYS, "killed after {change} {number}");
+    status.signal().is_some()
+}
+
 #[test]
-fn d13_a_cleanup_that_is_killed_at_any_point_is_ended_by_the_next() {
+fn d13_a_cleanup_that_is_killed_after_any_change_is_ended_by_the_next() {
     isolated(|kernel| {
-        let mut delay = Duration::ZERO;
-        let mut killed = 0;
-        loop {
-            let node = node();
-            let pods = [None, Some("extra")].map(|networks| pod(kernel, &node, networks));
-            let mut child = Command::new(plugin_under_test())
-                .env_clear()
-                .args(["cleanup", "--force", "--state-dir", node.state().to_str().unwrap()])
-                .args(["--run-dir", node.run_dir().to_str().unwrap()])
-                .args(places(&node))
-                .stdout(Stdio::null())
-                .spawn()
-                .unwrap();
-            std::thread::sleep(delay);
-            let finished = child.try_wait().unwrap().is_some();
-            child.kill().unwrap();
-            child.wait().unwrap();
-            killed += usize::from(!finished);
-            let (exit, text, errors) = cleanup(&node, &["--force"]);
-            assert_eq!(exit, 0, "killed after {delay:?}: {text}{errors}");
-            for (sandbox, netns) in &pods {
-                bare_del(&node, sandbox, netns);
-                nothing_of(netns);
-                kernel.remove_netns(netns);
-            }
-            assert_eq!((leases(), host_veths()), (Vec::<String>::new(), Vec::<String>::new()), "after {delay:?}");
-            assert_eq!(left(&node), STAYS, "killed after {delay:?}");
-            if finished {
-                break;
-            }
-            delay += Duration::from_millis(4);
-        }
-        assert!(killed > 5, "{killed} were killed");
+        let kills = |change: &&str| (1..).take_while(|number| killed(kernel, change, *number)).count();
+        let kills: Vec<usize> = CHANGES.iter().map(kills).collect();
+        assert!(kills.iter().sum::<usize>() > 15, "{CHANGES:?}: {kills:?}");
     });
 }
