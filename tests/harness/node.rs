@@ -169,7 +169,9 @@ impl Node {
 
     /// A manifest file with any text in it.
     pub fn manifest(&self, namespace: &str, file: &str, text: &str) {
-        self.write(&format!("networks/{namespace}/{file}"), text);
+        // As who waits for it must find it: whole.
+        let written = self.write(&format!("networks/{namespace}/.{file}.new"), text);
+        std::fs::rename(&written, written.with_file_name(file)).unwrap();
     }
 
     /// A file of the node.
