@@ -232,6 +232,10 @@ fn e6_a_peer_that_knows_an_earlier_owner_reaches_the_pod_at_once_unless_the_netw
     for (annotation, reached) in [(None, true), (Some("true"), true), (Some("false"), false)] {
         isolated(|kernel| {
             let (node, peer) = node_of(kernel);
+            // The other end of its link is away for a moment: what the peer knows stays, however long that takes.
+            for key in ["ipv4/conf/peer0/arp_evict_nocarrier", "ipv6/conf/peer0/ndisc_evict_nocarrier"] {
+                inside(&peer, || std::fs::write(format!("/proc/sys/net/{key}"), "0").unwrap());
+            }
             let annotations = annotation.map(|value| json!({ "meta-cni.io/announce": value }));
             let manifest = json!({ "apiVersion": "k8s.cni.cncf.io/v1", "kind": "NetworkAttachmentDefinition",
                 "metadata": { "namespace": "default", "name": "a", "annotations": annotations },
