@@ -22,6 +22,8 @@ pub mod act;
 
 pub mod sweep;
 
+pub mod exit;
+
 pub mod cli;
 #[cfg(feature = "daemon")]
 pub mod daemon;

@@ -15,7 +15,7 @@ mod stderr;
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
@@ -116,12 +116,16 @@ pub fn subscriber(settings: &LogSettings, correlation: &str) -> impl Subscriber 
         Some(file) => (None, file),
         None => (Some(Journal::new(settings.journal.clone())), &settings.default_file),
     };
-    Log {
-        level: settings.level.into(),
-        to_stderr: settings.to_stderr,
-        correlation: correlation.to_owned(),
-        outputs: Mutex::new(Outputs { journal, file: LogFile::new(path.clone(), settings.max_size) }),
-    }
+    let outputs = Mutex::new(Outputs { journal, file: LogFile::new(path.clone(), settings.max_size) });
+    let sink = Shared { to_stderr: settings.to_stderr, correlation: correlation.to_owned(), outputs };
+    Log { level: settings.level.into(), sink }
+}
+
+/// The log that all plugin calls of a node share.
+struct Shared {
+    to_stderr: bool,
+    correlation: String,
+    outputs: Mutex<Outputs>,
 }
 
 struct Outputs {
@@ -143,17 +147,33 @@ impl Outputs {
     }
 }
 
-struct Log {
+impl Sink for Shared {
+    fn write(&self, entry: &Entry, now: Duration) {
+        let line = format::line(entry, &self.correlation, now);
+        if self.to_stderr {
+            let _ = std::io::stderr().write_all(line.as_bytes());
+        }
+        self.outputs.lock().unwrap_or_else(PoisonError::into_inner).write(entry, &self.correlation, &line);
+    }
+}
+
+/// Where events go.
+trait Sink: Send + Sync + 'static {
+    /// `now`: since 1970.
+    fn write(&self, entry: &Entry, now: Duration);
+}
+
+struct Log<S> {
     level: LevelFilter,
-    to_stderr: bool,
-    correlation: String,
-    outputs: Mutex<Outputs>,
+    sink: S,
 }
 
 /// Events only: the correlation id does what spans would do, at no cost.
-impl Subscriber for Log {
+impl<S: Sink> Subscriber for Log<S> {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.is_event() && *metadata.level() <= self.level
+        // What libraries say of themselves is for those who look closely.
+        let ours = metadata.target().starts_with("meta_cni");
+        metadata.is_event() && *metadata.level() <= self.level && (ours || self.level == LevelFilter::TRACE)
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
@@ -164,12 +184,7 @@ impl Subscriber for Log {
         let mut entry = Entry::new(*event.metadata().level());
         event.record(&mut entry);
         // A clock before 1970 is shown as 1970.
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let line = format::line(&entry, &self.correlation, now);
-        if self.to_stderr {
-            let _ = std::io::stderr().write_all(line.as_bytes());
-        }
-        self.outputs.lock().unwrap_or_else(PoisonError::into_inner).write(&entry, &self.correlation, &line);
+        self.sink.write(&entry, SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default());
     }
 
     fn new_span(&self, _: &Attributes<'_>) -> Id {

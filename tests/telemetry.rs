@@ -49,7 +49,7 @@ fn main() -> ExitCode {
 fn log(directory: &Path, correlation: &str, lines: usize, max_size: u64) {
     telemetry::init(&settings(directory, max_size), correlation);
     for n in 0..lines {
-        info!(n, stderr = format!("first\nsecond {}", "x".repeat(n % 50)), "a delegate wrote");
+        info!(target: "meta_cni", n, stderr = format!("first\nsecond {}", "x".repeat(n % 50)), "a delegate wrote");
     }
 }
 
@@ -160,9 +160,9 @@ fn a_line_costs_little() {
     let call = || {
         let start = Instant::now();
         tracing::subscriber::with_default(telemetry::subscriber(&settings, "c1"), || {
-            info!(operation = "ADD", "begins");
-            info!(ifname = "net1", network = "default/a", "attached");
-            info!(operation = "ADD", milliseconds = 12, "done");
+            info!(target: "meta_cni", operation = "ADD", "begins");
+            info!(target: "meta_cni", ifname = "net1", network = "default/a", "attached");
+            info!(target: "meta_cni", operation = "ADD", milliseconds = 12, "done");
         });
         start.elapsed()
     };

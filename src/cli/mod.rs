@@ -16,12 +16,12 @@ mod validate;
 use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::cni::{CniError, Code};
 use crate::config::MasterConfig;
+use crate::exit::Exit;
 use crate::store::{MOST_CONFIG, Owner, read};
 
 /// Where the master config is when nobody says.
@@ -35,27 +35,6 @@ const DEFAULT_RUN_DIR: &str = "/run/meta-cni";
 
 /// Where the node's own profiles are, likewise.
 const DEFAULT_PROFILES: &str = "/etc/cni/meta-cni/delegates";
-
-/// How a command ended (house rule: the same codes for every command).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exit {
-    /// Clean, or done.
-    Clean = 0,
-    /// There is something to see to.
-    Findings = 1,
-    /// The command line was wrong.
-    Usage = 2,
-    /// What was to be looked at could not be.
-    CouldNotLook = 3,
-    /// Refused, or not wholly done.
-    Refused = 4,
-}
-
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> Self {
-        Self::from(exit as u8)
-    }
-}
 
 #[derive(Parser)]
 #[command(

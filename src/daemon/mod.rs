@@ -24,6 +24,7 @@ use clap::Parser as _;
 use sd_notify::NotifyState;
 
 use crate::cni::Object;
+use crate::exit::Exit;
 use crate::store::{MOST_CONFIG, Owner, read};
 use crate::telemetry::{self, Level};
 
@@ -36,25 +37,6 @@ use shared::Shared;
 /// How often the loop says that it lives while there is nothing to do.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
 
-/// How the daemon ended: the numbers of every command of this project.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Exit {
-    /// It was told to.
-    Told = 0,
-    /// The command line or the config was wrong.
-    Usage = 2,
-    /// The config, or something of the kernel's, could not be had.
-    CouldNotLook = 3,
-    /// It was to be done once, and is not wholly done.
-    NotDone = 4,
-}
-
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> Self {
-        Self::from(exit as u8)
-    }
-}
-
 /// Runs until it is told to end. `under_journal`: stderr leads to the journal.
 pub fn main(args: impl IntoIterator<Item = OsString>, under_journal: bool) -> ExitCode {
     let flags = match Flags::try_parse_from(args) {
@@ -62,7 +44,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>, under_journal: bool) -> Ex
         Err(error) => {
             // Help and version are no errors; clap knows which stream each belongs to.
             let _ = error.print();
-            return if error.use_stderr() { Exit::Usage } else { Exit::Told }.into();
+            return if error.use_stderr() { Exit::Usage } else { Exit::Clean }.into();
         }
     };
     let over = flags.keys();
@@ -134,7 +116,7 @@ fn run(flags: &Flags, over: &Object, config: Config) -> Exit {
             // Whatever was being written is written: the loop does one thing at a time.
             let _ = sd_notify::notify(&[NotifyState::Stopping]);
             tracing::info!("told to end; the master config stays");
-            return Exit::Told;
+            return Exit::Clean;
         }
         if wishes.reload.swap(false, Ordering::SeqCst) {
             reload(flags, over, &mut keeper);
@@ -146,7 +128,7 @@ fn run(flags: &Flags, over: &Object, config: Config) -> Exit {
 fn once(keeper: &mut Keeper, shared: &Shared) -> Exit {
     keeper.tidy();
     keeper.round();
-    if shared.now().0.missing.is_empty() { Exit::Told } else { Exit::NotDone }
+    if shared.now().0.missing.is_empty() { Exit::Clean } else { Exit::Refused }
 }
 
 /// What a person should know of the config.

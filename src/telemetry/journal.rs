@@ -88,7 +88,7 @@ fn field_name(name: &str) -> String {
 }
 
 /// syslog's numbers.
-fn priority(level: Level) -> &'static str {
+pub(super) fn priority(level: Level) -> &'static str {
     match level {
         Level::ERROR => "3",
         Level::WARN => "4",

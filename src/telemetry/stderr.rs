@@ -2,14 +2,10 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use tracing::level_filters::LevelFilter;
-use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Metadata, Subscriber};
-
-use super::Level;
 use super::format::{self, Entry};
+use super::{Level, Log, Sink, journal};
 
 /// How a line looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,46 +21,17 @@ pub enum Style {
 /// Makes stderr the log of this process, for good; a second call changes nothing.
 pub fn to_stderr(level: Level, style: Style) {
     // The only error is that a log was set before, which stays.
-    let _ = tracing::subscriber::set_global_default(Stderr { level: level.into(), style });
+    let _ = tracing::subscriber::set_global_default(Log { level: level.into(), sink: Stderr(style) });
 }
 
-struct Stderr {
-    level: LevelFilter,
-    style: Style,
-}
+struct Stderr(Style);
 
-impl Subscriber for Stderr {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        // What libraries say of themselves is for those who look closely.
-        let ours = metadata.target().starts_with("meta_cni");
-        metadata.is_event() && *metadata.level() <= self.level && (ours || self.level == LevelFilter::TRACE)
-    }
-
-    fn max_level_hint(&self) -> Option<LevelFilter> {
-        Some(self.level)
-    }
-
-    fn event(&self, event: &Event<'_>) {
-        let mut entry = Entry::new(*event.metadata().level());
-        event.record(&mut entry);
-        // A clock before 1970 is shown as 1970.
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let line = line(&entry, self.style, &format::timestamp(now));
+impl Sink for Stderr {
+    fn write(&self, entry: &Entry, now: Duration) {
+        let line = line(entry, self.0, &format::timestamp(now));
         // There is nowhere left to report that nobody listens.
         let _ = std::io::stderr().write_all(line.as_bytes());
     }
-
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-
-    fn record(&self, _: &Id, _: &Record<'_>) {}
-
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-
-    fn enter(&self, _: &Id) {}
-
-    fn exit(&self, _: &Id) {}
 }
 
 fn line(entry: &Entry, style: Style, time: &str) -> String {
@@ -76,13 +43,7 @@ fn line(entry: &Entry, style: Style, time: &str) -> String {
             format::what(&mut line, entry);
         }
         Style::Journal => {
-            let priority = match entry.level {
-                tracing::Level::ERROR => 3,
-                tracing::Level::WARN => 4,
-                tracing::Level::INFO => 6,
-                _ => 7,
-            };
-            let _ = write!(line, "<{priority}>");
+            let _ = write!(line, "<{}>", journal::priority(entry.level));
             format::what(&mut line, entry);
         }
         Style::Json => {
