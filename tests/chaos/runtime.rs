@@ -207,15 +207,21 @@ impl Run {
     fn settle(&mut self) {
         for all in [false, true] {
             let began = Instant::now();
-            let ready: Vec<String> = self.ready().into_iter().map(|(sandbox, _)| sandbox.id).collect();
-            for (id, name, _) in self.known().into_iter().filter(|(id, ..)| all || !ready.contains(id)) {
-                self.remove(&id, &name);
-            }
-            self.forget();
+            let up: Vec<String> = self.ready().into_iter().map(|(sandbox, _)| sandbox.id).collect();
             loop {
+                // Each time: kubelet goes on too until the runtime knows of nothing that is not up.
+                for (id, name, _) in self.known().into_iter().filter(|(id, ..)| all || !up.contains(id)) {
+                    self.remove(&id, &name);
+                }
+                self.forget();
                 self.poke();
                 let wrong = self.wrong();
-                if wrong.is_empty() || began.elapsed() > SWEPT {
+                if wrong.is_empty() {
+                    break;
+                }
+                if began.elapsed() > SWEPT {
+                    let namespaces = self.node.must(&["ls", "-l", "/run/netns"]);
+                    self.tell(&format!("the runtime knows {:?}, and there are {namespaces}", self.known()));
                     self.played.wrong.extend(wrong);
                     break;
                 }
