@@ -19,10 +19,11 @@ use crate::plan::cleanup::{Alive, entry};
 use crate::plan::install::{PROGRAM, Places};
 use crate::plan::master::FILE_NAME;
 use crate::plan::record::Record;
+use crate::store::atomic::tidy;
 use crate::store::foreign::LIBCNI_CACHE;
 use crate::store::lock::Adding;
 use crate::store::master::{current, remembered};
-use crate::store::{StoreError, is_dir, program, removal, remove};
+use crate::store::{StoreError, is_dir, removal, remove};
 use crate::sweep::{Settings, sweep};
 
 use super::master::{Dirs, lock};
@@ -116,7 +117,7 @@ fn taken_off(context: &Context, places: &Places, force: bool) -> Result<String, 
         dropped(context, record).map_err(story)?;
     }
     let target = places.bin_dir.join(PROGRAM);
-    program::tidy(&target).map_err(story)?;
+    tidy(&target).map_err(story)?;
     if removal::is_program(&target) {
         remove(&target).map_err(story)?;
         let _ = writeln!(text, "{}: removed", target.display());

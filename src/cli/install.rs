@@ -8,9 +8,10 @@ use clap::Args;
 
 use crate::plan::install::{PROGRAM, Places};
 use crate::plan::master::{FILE_NAME, lint};
+use crate::store::atomic::tidy;
 use crate::store::master::{self as file, MasterLock, Written, current};
 use crate::store::profiles::profiles;
-use crate::store::program::{Put, put, tidy};
+use crate::store::program::{Put, put};
 use crate::store::{exists, is_dir};
 
 use super::master::{Dirs, lock, should};
@@ -79,7 +80,7 @@ fn config(conf_dir: &Path, dirs: &Dirs, lock: &MasterLock, text: &mut String) ->
             (format!("left to meta-cnid, which has a config ({DAEMON}); `meta-cnid --once` writes it now"), Exit::Clean)
         }
         Ok(Some(bytes)) => match lint(&bytes) {
-            Ok(()) => ("left as it is".to_owned(), Exit::Clean),
+            Ok(_) => ("left as it is".to_owned(), Exit::Clean),
             Err(why) => (format!("left as it is, and cannot be used: {why}; see `meta-cni repair`"), Exit::Refused),
         },
         Err(error) => (format!("left as it is, and cannot be used: {}", error.story()), Exit::Refused),

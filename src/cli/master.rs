@@ -1,7 +1,7 @@
 //! What the commands that change a node have in common: the lock of the master config, and the text that it should have.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::cni::{NetworkName, Object};
 use crate::config::master::PLUGIN_TYPE;
@@ -9,8 +9,7 @@ use crate::plan::master::{Settings, Sight, appended, master, sight};
 use crate::plan::primary::choose;
 use crate::profile::Profiles;
 use crate::store::confdir::candidates;
-use crate::store::master::{Attempt, MasterLock, lock_path, remembered, try_lock};
-use crate::watch;
+use crate::store::master::{MasterLock, remembered};
 
 use super::{Exit, Problem};
 
@@ -18,23 +17,9 @@ use super::{Exit, Problem};
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The lock of the master config.
-#[expect(clippy::disallowed_methods, reason = "the wait for a lock has a deadline")]
 pub(super) fn lock(run_dir: &Path) -> Result<MasterLock, Problem> {
-    let mut holder = String::new();
-    let mut attempt = || match try_lock(run_dir, "meta-cni") {
-        Ok(Attempt::Held(lock)) => Some(Ok(lock)),
-        Ok(Attempt::Busy(by)) => {
-            holder = by;
-            None
-        }
-        Err(error) => Some(Err(Problem { exit: Exit::Refused, what: error.story() })),
-    };
-    let path = lock_path(run_dir);
-    let held = attempt().or_else(|| watch::until(std::slice::from_ref(&path), Instant::now() + PATIENCE, &mut attempt));
-    held.unwrap_or_else(|| {
-        let what = format!("{} is held by {holder:?} for more than {} s", path.display(), PATIENCE.as_secs());
-        Err(Problem { exit: Exit::Refused, what })
-    })
+    let refused = |what| Problem { exit: Exit::Refused, what };
+    crate::store::master::lock(run_dir, "meta-cni", PATIENCE).map_err(refused)
 }
 
 /// Where state and locks are, and whether somebody said so.

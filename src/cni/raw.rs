@@ -76,6 +76,13 @@ impl Object {
         }
     }
 
+    /// Sets the keys of `other` that `which` is true for, in their order.
+    pub fn copy(&mut self, other: &Self, which: impl Fn(&str) -> bool) {
+        for (key, value) in other.entries.iter().filter(|(key, _)| which(key)) {
+            self.set(key, value.clone());
+        }
+    }
+
     /// Sets `key` to a text.
     pub fn set_text(&mut self, key: &str, text: &str) {
         self.set(key, text_value(text));

@@ -119,11 +119,7 @@ impl Config {
             b"" => Object::default(),
             text => Object::parse(text).map_err(|error| Refused(format!("is not a JSON object: {error}")))?,
         };
-        for (key, value) in over.iter() {
-            if let Ok(value) = serde_json::value::RawValue::from_string(value.to_owned()) {
-                object.set(key, value);
-            }
-        }
+        object.copy(over, |_| true);
         Self::of(&object)
     }
 
@@ -176,12 +172,9 @@ const OURS: &[&str] = &[
 
 fn settings(object: &Object, warnings: &mut Vec<String>) -> Result<Settings, Refused> {
     let mut keys = Object::default();
-    for (key, value) in object.iter() {
-        if is_setting(key) {
-            if let Ok(value) = serde_json::value::RawValue::from_string(value.to_owned()) {
-                keys.set(key, value);
-            }
-        } else if let Some((_, why)) = IGNORED.iter().find(|(name, _)| *name == key) {
+    keys.copy(object, is_setting);
+    for (key, _) in object.iter().filter(|(key, _)| !is_setting(key)) {
+        if let Some((_, why)) = IGNORED.iter().find(|(name, _)| *name == key) {
             warnings.push(format!("{key:?} of Multus has no effect: {why}"));
         } else if !OURS.contains(&key) {
             warnings.push(format!("unknown key {key:?} in the daemon's config"));

@@ -37,14 +37,25 @@ pub(super) enum Own {
     /// It cannot be read, or is not one that could be used.
     Damaged(String),
     /// It names a primary that is not there.
-    Stale(Vec<u8>),
-    Whole(Vec<u8>),
+    Stale {
+        text: Vec<u8>,
+        primary: String,
+    },
+    Whole {
+        text: Vec<u8>,
+        primary: String,
+    },
 }
 
 impl Own {
     pub fn bytes(&self) -> Option<&[u8]> {
+        self.parts().map(|(text, _)| text)
+    }
+
+    /// Its text, and the primary that it names.
+    fn parts(&self) -> Option<(&[u8], &str)> {
         match self {
-            Self::Stale(bytes) | Self::Whole(bytes) => Some(bytes),
+            Self::Stale { text, primary } | Self::Whole { text, primary } => Some((text, primary)),
             _ => None,
         }
     }
@@ -54,8 +65,8 @@ impl Own {
 pub(super) fn look(config: &Config, profiles: &Profiles) -> Seen {
     let own = own(&config.conf_dir);
     let remembered = remembered(&config.master.state_dir);
-    let reference =
-        own.bytes().and_then(master::reference).or_else(|| master::reference(remembered.as_ref()?.as_bytes()));
+    let last = || master::lint(remembered.as_ref()?.as_bytes()).ok();
+    let reference = own.parts().map(|(_, primary)| primary.to_owned()).or_else(last);
     let primary = match &config.primary {
         PrimaryPlace::BestOf(dir) => best_of(dir, profiles, reference.as_deref()),
         PrimaryPlace::Pinned(name) => pinned(config, name, profiles),
@@ -67,17 +78,15 @@ pub(super) fn look(config: &Config, profiles: &Profiles) -> Seen {
 }
 
 fn own(dir: &Path) -> Own {
-    let bytes = match current(dir) {
+    let text = match current(dir) {
         Ok(None) => return Own::Missing,
-        Ok(Some(bytes)) => bytes,
+        Ok(Some(text)) => text,
         Err(error) => return Own::Damaged(error.story()),
     };
-    if let Err(why) = master::lint(&bytes) {
-        return Own::Damaged(why);
-    }
-    match master::reference(&bytes) {
-        Some(path) if path.starts_with('/') && !exists(Path::new(&path)) => Own::Stale(bytes),
-        _ => Own::Whole(bytes),
+    match master::lint(&text) {
+        Err(why) => Own::Damaged(why),
+        Ok(primary) if primary.starts_with('/') && !exists(Path::new(&primary)) => Own::Stale { text, primary },
+        Ok(primary) => Own::Whole { text, primary },
     }
 }
 

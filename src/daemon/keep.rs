@@ -1,6 +1,5 @@
 //! Keeps the master config right: one question, "what should be on disk now?", asked at the start, after any event and on a slow
 //! tick (P10). Gather, plan, act, report, for ever.
-#![expect(clippy::disallowed_methods, reason = "the loop is an edge: it reads the clock")]
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -11,11 +10,10 @@ use crate::cni::PluginType;
 use crate::plan::master::{self, Appended, Sight, Spoken};
 use crate::profile::Profiles;
 use crate::store::lock::{Adding, adding};
-use crate::store::master::{Attempt, MasterLock, Places, Written, lock_path, try_lock};
+use crate::store::master::{MasterLock, Places, Written, lock};
 use crate::store::primary::LastGood;
 use crate::store::profiles::profiles;
 use crate::store::{StoreError, primary, sweep};
-use crate::watch;
 use crate::watch::lookout::Lookout;
 
 use super::config::{Config, PrimaryPlace};
@@ -189,14 +187,14 @@ impl Keeper {
             // No event tells of the end of a cleanup: too much happens in `runDir` to watch it.
             return if seen.removing { Done::Again(SOON, String::new()) } else { Done::Left };
         };
-        if let Own::Whole(bytes) | Own::Stale(bytes) = &seen.own
+        if let Some(bytes) = seen.own.bytes()
             && master::says_the_same(bytes, text.as_bytes())
         {
             self.deferred = None;
             self.satisfied = Some(text.clone());
             return Done::Right;
         }
-        if let Own::Whole(_) = seen.own
+        if let Own::Whole { .. } = seen.own
             && let Some(wait) = self.wait_for_adds()
         {
             return wait;
@@ -264,23 +262,7 @@ impl Keeper {
     }
 
     fn lock(&self) -> Result<MasterLock, String> {
-        let run_dir = &self.config.master.run_dir;
-        let mut holder = String::new();
-        let attempt = |holder: &mut String| match try_lock(run_dir, "meta-cnid") {
-            Ok(Attempt::Held(lock)) => Some(Ok(lock)),
-            Ok(Attempt::Busy(by)) => {
-                *holder = by;
-                None
-            }
-            Err(error) => Some(Err(error.story())),
-        };
-        let first = attempt(&mut holder);
-        first
-            .or_else(|| watch::until(&[lock_path(run_dir)], Instant::now() + LOCK, || attempt(&mut holder)))
-            .unwrap_or_else(|| {
-                let path = lock_path(run_dir);
-                Err(format!("{} is held by {holder:?} for more than {} s", path.display(), LOCK.as_secs()))
-            })
+        lock(&self.config.master.run_dir, "meta-cnid", LOCK)
     }
 
     fn report(&mut self, seen: &Seen, should: Should, done: Done) {

@@ -69,12 +69,7 @@ pub fn merge_args(config: &mut Object, cni_args: Option<&Object>) -> Result<(), 
     let mut args = config.get::<Object>("args", "an object").map_err(|_| "args")?.unwrap_or_default();
     let mut cni = args.get::<Object>("cni", "an object").map_err(|_| "args.cni")?.unwrap_or_default();
     let Some(cni_args) = cni_args.filter(|args| !args.is_empty()) else { return Ok(()) };
-    for (key, value) in cni_args.iter() {
-        // A value of an object that was parsed is JSON.
-        if let Ok(value) = serde_json::value::RawValue::from_string(value.to_owned()) {
-            cni.set(key, value);
-        }
-    }
+    cni.copy(cni_args, |_| true);
     args.set_object("cni", &cni);
     config.set_object("args", &args);
     Ok(())

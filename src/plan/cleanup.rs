@@ -104,10 +104,10 @@ fn bare(plugin: &PluginType, config: &Object, arguments: &mut Object) -> Object 
     let told: Object = config.get("runtimeConfig", "an object").ok().flatten().unwrap_or_default();
     bare.retain(|key| !matches!(key, "cniVersion" | "name" | "runtimeConfig" | "prevResult"));
     let mut capabilities = Object::default();
-    for (key, value) in told.iter() {
+    for (key, _) in told.iter() {
         capabilities.set(key, value_of(&true));
-        arguments.set(key, RawValue::from_string(value.to_owned()).unwrap_or_else(|_| value_of(&true)));
     }
+    arguments.copy(&told, |_| true);
     if !capabilities.is_empty() {
         bare.set_object("capabilities", &capabilities);
     }

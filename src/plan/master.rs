@@ -182,12 +182,8 @@ pub fn master(settings: &Settings, found: &Found, appended: &[Appended], spoken:
     if !roaming.is_empty() {
         ours.set("appended", value_of(&roaming));
     }
-    let keys: BTreeMap<&str, &str> = settings.keys.iter().collect();
-    for key in keys.keys().filter(|key| !ours.has(key)).copied().collect::<Vec<_>>() {
-        if let Some(value) = keys.get(key).and_then(|text| RawValue::from_string((*text).to_owned()).ok()) {
-            ours.set(key, value);
-        }
-    }
+    let said = ours.clone();
+    ours.copy(&settings.keys, |key| !said.has(key));
     let newest = versions.iter().rev().find(|version| **version <= WIDELY_KNOWN).or(versions.last());
     let newest = newest.copied().unwrap_or(WIDELY_KNOWN);
     let plugins = std::iter::once(pretty(&ours)).chain(appended.iter().map(|plugin| plugin.text.get().to_owned()));
@@ -227,11 +223,12 @@ fn pretty(object: &Object) -> String {
     format!("{{\n{}\n    }}", object.iter().map(line).collect::<Vec<_>>().join(",\n"))
 }
 
-/// What forbids to write `text` as master config: it would nest, names no primary, or could not be read back (D6).
+/// The `clusterNetwork` of the master config `text`, unless something forbids to write it: it would nest, names no primary, or could
+/// not be read back (D6).
 ///
 /// # Errors
 /// The reason, as one sentence.
-pub fn lint(text: &[u8]) -> Result<(), String> {
+pub fn lint(text: &[u8]) -> Result<String, String> {
     let list = NetworkConfigList::parse(text, None).map_err(|error| error.story())?;
     let (ours, others) = match list.plugins.split_first() {
         Some((first, others)) if first.plugin.as_str() == PLUGIN_TYPE => (first, others),
@@ -251,17 +248,7 @@ pub fn lint(text: &[u8]) -> Result<(), String> {
     }
     let config =
         MasterConfig::from_file(text).and_then(MasterConfig::with_primary).map_err(|error| error.to_string())?;
-    match config.cluster_network {
-        Some(_) => Ok(()),
-        None => Err("it embeds its primary instead of referring to it".to_owned()),
-    }
-}
-
-/// `clusterNetwork` of the master config `text`, if that can be used as it is.
-#[must_use]
-pub fn reference(text: &[u8]) -> Option<String> {
-    lint(text).ok()?;
-    MasterConfig::from_file(text).ok()?.cluster_network
+    config.cluster_network.ok_or_else(|| "it embeds its primary instead of referring to it".to_owned())
 }
 
 /// True if both texts are the same JSON: order of keys and white space say nothing. Who formats our file another way is not

@@ -1,12 +1,11 @@
 //! Files of a conf dir that `meta-cni repair` changes, kept under a name that no runtime loads.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::plan::repair::BACKUP;
 
-use super::atomic::{Survives, write};
+use super::atomic::{Survives, sync_names, write};
 use super::{MOST_STATE, Owner, StoreError, read};
 
 /// Renames the file `name` of `dir` to `<name>.<time>.meta-cni.bak`; gives that name.
@@ -16,8 +15,7 @@ use super::{MOST_STATE, Owner, StoreError, read};
 pub fn put_aside(dir: &Path, name: &str) -> Result<String, StoreError> {
     let (path, (kept, place)) = (dir.join(name), free(dir, name));
     std::fs::rename(&path, place).map_err(StoreError::io("rename", &path))?;
-    File::open(dir).and_then(|dir| dir.sync_all()).map_err(StoreError::io("sync the directory of", &path))?;
-    Ok(kept)
+    sync_names(dir).map(|()| kept)
 }
 
 /// Copies the file `name` of `dir` likewise; `None` when there is none.

@@ -13,7 +13,7 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::linkat;
 
-use super::{StoreError, make_dir};
+use super::{StoreError, list, make_dir, remove};
 
 /// How much a write must survive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,11 +36,35 @@ pub fn write(path: &Path, bytes: &[u8], survives: Survives) -> Result<(), StoreE
             file.persist(path).map(drop).map_err(|error| StoreError::io("rename", path)(error.error))?
         }
     }
-    if survives == Survives::Power {
-        File::open(dir).and_then(|dir| dir.sync_all()).map_err(StoreError::io("sync the directory of", path))?;
-    }
-    Ok(())
+    if survives == Survives::Power { sync_names(dir) } else { Ok(()) }
 }
+
+/// Makes the names in `dir`, as they are now, survive a power cut.
+///
+/// # Errors
+/// [`StoreError`] when the directory cannot be synced.
+pub fn sync_names(dir: &Path) -> Result<(), StoreError> {
+    File::open(dir).and_then(|file| file.sync_all()).map_err(StoreError::io("sync the directory", dir))
+}
+
+/// Removes temporary files of those that died while they replaced `path`. Only for who knows that no other one is at work.
+///
+/// # Errors
+/// [`StoreError`] when the directory cannot be listed, or one cannot be removed.
+pub fn tidy(path: &Path) -> Result<(), StoreError> {
+    let (dir, prefix) = (dir_of(path)?, prefix(path));
+    let names = list(dir)?;
+    let mut stale = names.iter().filter(|name| name.starts_with(&prefix) && name.ends_with(SUFFIX));
+    stale.try_for_each(|name| remove(&dir.join(name)))
+}
+
+/// How the names of temporary files begin that are to become `path`.
+pub(super) fn prefix(path: &Path) -> String {
+    format!(".{}.", path.file_name().unwrap_or_default().to_string_lossy())
+}
+
+/// How they end.
+pub(super) const SUFFIX: &str = ".tmp";
 
 /// Puts `bytes` at `path`, mode 0600, if there is nothing. The directory is made if it is not there.
 ///
@@ -131,11 +155,9 @@ fn temporary<T>(
     path: &Path,
     make: impl FnMut(&Path) -> io::Result<T>,
 ) -> Result<tempfile::NamedTempFile<T>, StoreError> {
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let prefix = format!(".{name}.");
     tempfile::Builder::new()
-        .prefix(&prefix)
-        .suffix(".tmp")
+        .prefix(&prefix(path))
+        .suffix(SUFFIX)
         .make_in(dir, make)
         .map_err(StoreError::io("make a temporary file for", path))
 }
@@ -170,7 +192,7 @@ mod tests {
             assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
         }
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!(super::super::list(path.parent().unwrap()).unwrap(), ["b.json"]);
+        assert_eq!(list(path.parent().unwrap()).unwrap(), ["b.json"]);
     }
 
     #[test]
@@ -191,6 +213,17 @@ mod tests {
         let path = dir.path().join("x");
         std::fs::create_dir_all(path.join("not-empty")).unwrap();
         assert!(write(&path, b"two", Survives::Process).is_err());
-        assert_eq!(super::super::list(dir.path()).unwrap(), ["x"]);
+        assert_eq!(list(dir.path()).unwrap(), ["x"]);
+    }
+
+    #[test]
+    fn what_a_writer_that_was_killed_left_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("meta-cni");
+        for name in [".meta-cni.abc.tmp", ".meta-cni.abc", "meta-cni.tmp", ".bridge.abc.tmp"] {
+            std::fs::write(dir.path().join(name), "x").unwrap();
+        }
+        tidy(&target).unwrap();
+        assert_eq!(list(dir.path()).unwrap(), [".bridge.abc.tmp", ".meta-cni.abc", "meta-cni.tmp"]);
     }
 }

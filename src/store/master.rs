@@ -6,18 +6,19 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use fs2::FileExt as _;
 use serde::{Deserialize, Serialize};
 
 use crate::check::{Document, Kind, errors};
 use crate::plan::master::{FILE_NAME, lint};
 use crate::plan::record::{seal, unseal};
 use crate::profile::Profiles;
+use crate::watch;
 
 use super::atomic::{self, Survives};
-use super::lock::{open, still_at};
-use super::{MOST_CONFIG, MOST_STATE, Owner, StoreError, list, read, remove};
+use super::lock::{still_at, try_file};
+use super::{MOST_CONFIG, MOST_STATE, Owner, StoreError, read, remove};
 
 /// The held lock of who writes.
 #[derive(Debug)]
@@ -63,22 +64,39 @@ pub fn lock_path(run_dir: &Path) -> PathBuf {
 pub fn try_lock(run_dir: &Path, who: &str) -> Result<Attempt, StoreError> {
     let path = lock_path(run_dir);
     loop {
-        let file = open(&path)?;
-        match file.try_lock_exclusive() {
-            Ok(()) if still_at(&file, &path)? => {
-                // For people only: a full disk must not stop the write that may be what mends the node.
-                let line = format!("{} {who}\n", std::process::id());
-                let _ = file.set_len(0).and_then(|()| file.write_all_at(line.as_bytes(), 0));
-                return Ok(Attempt::Held(MasterLock { file }));
-            }
-            Ok(()) => {}
-            Err(error) if error.raw_os_error() == fs2::lock_contended_error().raw_os_error() => {
-                let holder = read(&path, Owner::Us, 256).ok().flatten().unwrap_or_default();
-                return Ok(Attempt::Busy(String::from_utf8_lossy(&holder).trim().to_owned()));
-            }
-            Err(error) => return Err(StoreError::io("lock", &path)(error)),
+        let Some(file) = try_file(&path)? else {
+            let holder = read(&path, Owner::Us, 256).ok().flatten().unwrap_or_default();
+            return Ok(Attempt::Busy(String::from_utf8_lossy(&holder).trim().to_owned()));
+        };
+        if still_at(&file, &path)? {
+            // For people only: a full disk must not stop the write that may be what mends the node.
+            let line = format!("{} {who}\n", std::process::id());
+            let _ = file.set_len(0).and_then(|()| file.write_all_at(line.as_bytes(), 0));
+            return Ok(Attempt::Held(MasterLock { file }));
         }
     }
+}
+
+/// The lock of the master config, waited for as long as `patience`.
+///
+/// # Errors
+/// The reason as one sentence, with who holds it.
+#[expect(clippy::disallowed_methods, reason = "the wait for a lock has a deadline")]
+pub fn lock(run_dir: &Path, who: &str, patience: Duration) -> Result<MasterLock, String> {
+    let mut holder = String::new();
+    let mut attempt = || match try_lock(run_dir, who) {
+        Ok(Attempt::Held(lock)) => Some(Ok(lock)),
+        Ok(Attempt::Busy(by)) => {
+            holder = by;
+            None
+        }
+        Err(error) => Some(Err(error.story())),
+    };
+    let path = lock_path(run_dir);
+    let held = attempt().or_else(|| watch::until(std::slice::from_ref(&path), Instant::now() + patience, &mut attempt));
+    held.unwrap_or_else(|| {
+        Err(format!("{} is held by {holder:?} for more than {} s", path.display(), patience.as_secs()))
+    })
 }
 
 /// What forbids to write `text`: what the run time would refuse, as `meta-cni validate` says it; and what only we never write.
@@ -87,7 +105,7 @@ fn refused(text: &[u8]) -> Result<(), String> {
     if let Some(finding) = findings.into_iter().find(|finding| finding.refused) {
         return Err(finding.message);
     }
-    lint(text)
+    lint(text).map(drop)
 }
 
 /// True while a cleanup is under way: nobody writes the master config then.
@@ -140,11 +158,7 @@ impl MasterLock {
     /// [`StoreError`] when the directory cannot be listed, or one cannot be removed.
     pub fn tidy(&self, dir: &Path) -> Result<(), StoreError> {
         debug_assert!(self.file.metadata().is_ok());
-        let stale = |name: &String| {
-            let rest = name.strip_prefix('.').and_then(|name| name.strip_prefix(FILE_NAME));
-            rest.is_some_and(|rest| rest.starts_with('.') && rest.ends_with(".tmp"))
-        };
-        list(dir)?.iter().filter(|name| stale(name)).try_for_each(|name| remove(&dir.join(name)))
+        atomic::tidy(&dir.join(FILE_NAME))
     }
 
     /// Without it plugins that others appended are lost with the file itself, and no more.
@@ -187,6 +201,7 @@ fn is_plain(path: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::list;
     use super::*;
 
     const TEXT: &str =

@@ -2,7 +2,7 @@
 //!
 //! The file that gets the name is one that nobody has open for writing any more: executing such a file fails ("text file busy").
 
-use std::fs::{File, Permissions};
+use std::fs::Permissions;
 use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
@@ -10,7 +10,8 @@ use std::path::Path;
 use rustix::fs::{XattrFlags, fsetxattr, lgetxattr};
 use rustix::io::Errno;
 
-use super::{Owner, StoreError, list, make_dir, read, remove};
+use super::atomic::{SUFFIX, prefix, sync_names};
+use super::{Owner, StoreError, make_dir, read};
 
 /// Bytes of an executable at most.
 const MOST: u64 = 512 << 20;
@@ -60,13 +61,12 @@ pub fn put(source: &Path, target: &Path) -> Result<Put, StoreError> {
     }
     let label = label(target)?;
     replace(target, dir, &bytes, label.as_deref())?;
-    File::open(dir).and_then(|dir| dir.sync_all()).map_err(StoreError::io("sync the directory of", target))?;
+    sync_names(dir)?;
     Ok(if old.is_some() { Put::Replaced } else { Put::New })
 }
 
 fn replace(target: &Path, dir: &Path, bytes: &[u8], label: Option<&[u8]>) -> Result<(), StoreError> {
-    let prefix = prefix(target);
-    let made = tempfile::Builder::new().prefix(&prefix).suffix(".tmp").tempfile_in(dir);
+    let made = tempfile::Builder::new().prefix(&prefix(target)).suffix(SUFFIX).tempfile_in(dir);
     let mut file = made.map_err(StoreError::io("make a temporary file for", target))?;
     file.write_all(bytes).map_err(StoreError::io("write", target))?;
     let mode = file.as_file().set_permissions(Permissions::from_mode(MODE));
@@ -93,25 +93,11 @@ fn label(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
     }
 }
 
-/// Removes temporary files of those that died while they replaced `target`. Only for who knows that no other one is at work.
-///
-/// # Errors
-/// [`StoreError`] when the directory cannot be listed, or one cannot be removed.
-pub fn tidy(target: &Path) -> Result<(), StoreError> {
-    let Some(dir) = target.parent() else { return Ok(()) };
-    let prefix = prefix(target);
-    let names = list(dir)?;
-    let mut stale = names.iter().filter(|name| name.starts_with(&prefix) && name.ends_with(".tmp"));
-    stale.try_for_each(|name| remove(&dir.join(name)))
-}
-
-fn prefix(target: &Path) -> String {
-    format!(".{}.", target.file_name().unwrap_or_default().to_string_lossy())
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::list;
     use super::*;
+    use std::fs::File;
 
     const ONE: &[u8] = b"\x7fELF one";
 
@@ -167,16 +153,5 @@ mod tests {
             .expect("this test needs root, and a file system with labels");
         assert_eq!(put(&source, &target).unwrap(), Put::Replaced);
         assert_eq!(label_of(&target).as_deref(), Some(label.as_slice()));
-    }
-
-    #[test]
-    fn what_an_install_that_was_killed_left_goes() {
-        let dir = tempfile::tempdir().unwrap();
-        let target = dir.path().join("meta-cni");
-        for name in [".meta-cni.abc.tmp", ".meta-cni.abc", "meta-cni.tmp", ".bridge.abc.tmp"] {
-            std::fs::write(dir.path().join(name), "x").unwrap();
-        }
-        tidy(&target).unwrap();
-        assert_eq!(list(dir.path()).unwrap(), [".bridge.abc.tmp", ".meta-cni.abc", "meta-cni.tmp"]);
     }
 }

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use crate::plan::master::FILE_NAME;
 
-use super::atomic::{Survives, write};
-use super::{Owner, StoreError, list, remove, remove_if_empty};
+use super::atomic::{Survives, sync_names, write};
+use super::{Owner, StoreError, is_dir, list, remove, remove_if_empty};
 
 /// What is in `stateDir`; the last is how a cleanup that was cut short knows where all was.
 const STATE: [&str; 6] = ["attachments", "queue", "quarantine", "networks", "primary.json", "master.json"];
@@ -43,10 +43,7 @@ pub fn forget(cache_dir: &Path, name: &str) -> Result<(), StoreError> {
 /// [`StoreError`] when it cannot be removed.
 pub fn master(dir: &Path) -> Result<(), StoreError> {
     remove(&dir.join(FILE_NAME))?;
-    match std::fs::File::open(dir) {
-        Ok(file) => file.sync_all().map_err(StoreError::io("sync the directory", dir)),
-        Err(_) => Ok(()),
-    }
+    if is_dir(dir) { sync_names(dir) } else { Ok(()) }
 }
 
 /// Removes what is ours in both directories; gives what else is there, which stays.

@@ -6,11 +6,9 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use fs2::FileExt as _;
-
 use crate::plan::leases::Looked;
 
-use super::lock::open;
+use super::lock::{open, try_file};
 use super::{Owner, StoreError, list, read, remove};
 
 /// Nobody sets a time further away: one that is was set by the calendar, as that of a file which was just made.
@@ -37,12 +35,7 @@ pub fn is_due(run_dir: &Path, now: u64) -> bool {
 /// [`StoreError`] when that cannot be told to the others.
 pub fn claim(run_dir: &Path, now: u64, until: u64) -> Result<bool, StoreError> {
     let path = path_of(run_dir);
-    let file = open(&path)?;
-    match file.try_lock_exclusive() {
-        Ok(()) => {}
-        Err(error) if is_contended(&error) => return Ok(false),
-        Err(error) => return Err(StoreError::io("lock", &path)(error)),
-    }
+    let Some(file) = try_file(&path)? else { return Ok(false) };
     let metadata = file.metadata().map_err(StoreError::io("look at", &path))?;
     if !due(&metadata, now) {
         return Ok(false);
@@ -98,13 +91,7 @@ pub fn looked(run_dir: &Path, epoch: &str) -> Looked {
 /// # Errors
 /// [`StoreError`] when the file cannot be made or locked.
 pub fn sweeping(run_dir: &Path) -> Result<Option<File>, StoreError> {
-    let path = run_dir.join("sweeping");
-    let file = open(&path)?;
-    match file.try_lock_exclusive() {
-        Ok(()) => Ok(Some(file)),
-        Err(error) if is_contended(&error) => Ok(None),
-        Err(error) => Err(StoreError::io("lock", &path)(error)),
-    }
+    try_file(&run_dir.join("sweeping"))
 }
 
 /// Device and inode of the file that [`sweeping`] locks.
@@ -148,10 +135,6 @@ fn due(metadata: &Metadata, now: u64) -> bool {
 fn set_time(file: &File, path: &Path, at: u64) -> Result<(), StoreError> {
     let times = FileTimes::new().set_modified(UNIX_EPOCH + Duration::from_secs(at));
     file.set_times(times).map_err(StoreError::io("set the time of", path))
-}
-
-fn is_contended(error: &io::Error) -> bool {
-    error.raw_os_error() == fs2::lock_contended_error().raw_os_error()
 }
 
 fn path_of(run_dir: &Path) -> PathBuf {

@@ -16,8 +16,8 @@ const IMPORTS: [(&str, &[&str]); 20] = [
     // What can be wrong, by the rules of those above it: asked by whoever writes, and by the command line.
     ("check", &["cni", "kernel", "npwg", "config", "profile", "plan"]),
     ("exec", &["cni", "plan"]),
-    ("store", &["cni", "npwg", "config", "profile", "plan", "check"]),
     ("watch", &[]),
+    ("store", &["cni", "npwg", "config", "profile", "plan", "check", "watch"]),
     ("netns", &["kernel"]),
     // The shared first step of an ADD: the plugin gathers to act, the command line to show.
     ("gather", &["cni", "npwg", "config", "profile", "plan", "exec", "store", "watch"]),
