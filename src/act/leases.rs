@@ -1,8 +1,8 @@
-//! Addresses of sandboxes that have no record to tell of them, released by DEL of their networks (F4, F5). host-local's own
-//! files are only read.
+//! Addresses of sandboxes that have no record to tell of them, released by DEL of their networks (F4, F5). host-local's own files
+//! are only read here; `unwritten` has the one exception.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
 use crate::cni::{AttachmentId, CniError, ContainerId, IfName, Object, Operation};
@@ -35,10 +35,11 @@ pub fn release(
 ) -> Released {
     let networks = known(acting.context, lost.damaged);
     let mut released = Released { spared: lost.others.clone(), ..Released::default() };
-    for place in places(&networks) {
-        release_in(acting, &place, (id, netns), deadline, &mut released);
+    let places = places(&networks);
+    for place in &places {
+        release_in(acting, place, (id, netns), deadline, &mut released);
     }
-    unwritten::release(&networks);
+    unwritten::release(&places);
     let Released { addresses, errors, .. } = &released;
     let damaged = lost.damaged;
     if damaged || *addresses > 0 || !errors.is_empty() {
@@ -158,11 +159,10 @@ fn known(context: &Context, of_records: bool) -> Vec<Network> {
     networks
 }
 
-/// Where leases of the networks may be that this node knows.
+/// Every network that this node knows, those of its records too.
 #[must_use]
-pub fn known_places(context: &Context) -> Vec<PathBuf> {
-    let networks = known(context, true);
-    places(&networks).into_iter().map(|place| place.dir).collect()
+pub fn all_known(context: &Context) -> Vec<Network> {
+    known(context, true)
 }
 
 /// What came of a look through the leases of earlier epochs.
@@ -183,13 +183,11 @@ pub struct Earlier {
 /// started, and their namespace is not one that libcni's cache knows and that is there. Others without a record are kept and
 /// named in the log. For the sweep, once an epoch; it takes the sandboxes' locks itself.
 #[must_use]
-pub fn of_earlier_epochs(context: &Context, epoch: &str, deadline: Instant) -> Earlier {
-    let networks = known(context, true);
-    unwritten::release(&networks);
-    let places = places(&networks);
+pub fn of_earlier_epochs(context: &Context, epoch: &str, places: &[Place<'_>], deadline: Instant) -> Earlier {
+    unwritten::release(places);
     let mut earlier = Earlier { complete: true, ..Earlier::default() };
     let mut sandboxes: BTreeMap<ContainerId, Vec<(&Place<'_>, Leased)>> = BTreeMap::new();
-    for place in &places {
+    for place in places {
         let held = leases(&place.dir).unwrap_or_else(|error| {
             earlier.complete = false;
             earlier.errors.push(error.into());

@@ -11,6 +11,7 @@ use crate::netns::{identity, own};
 use crate::plan::chain::Process;
 use crate::plan::del::again_without_namespace;
 use crate::plan::gc::recorded;
+use crate::plan::leases::places;
 use crate::plan::outcome::{Failure, together};
 use crate::plan::record::{Record, State};
 use crate::store::sweep::bring_forward;
@@ -66,7 +67,7 @@ pub fn delete(acting: &Acting<'_>, record: &Record, deadline: Instant) -> Vec<Fa
     restore(record);
     let failures = chain::del(acting.host, &record.sandbox, &record.attachment, record.result.as_deref(), &bound);
     if record.state == State::Begun {
-        unwritten::release(&[recorded(record)]);
+        unwritten::release(&places(&[recorded(record)]));
     }
     failures
 }
@@ -137,7 +138,7 @@ fn is_for_want_of_namespace(acting: &Acting<'_>, record: &Record) -> bool {
 /// given stays as it was, but that the search path has both.
 fn find_again(record: &mut Record, now: &SearchPath) {
     let path = std::mem::take(&mut record.attachment.path);
-    record.attachment.path = now.dirs().iter().fold(path, |path, dir| path.and(dir));
+    record.attachment.path = path.and_all(now.dirs());
     for call in &mut record.attachment.calls {
         let before: Vec<PathBuf> = call.binary.parent().map(Path::to_owned).into_iter().collect();
         let found = find(&call.plugin, &before).or_else(|_| find(&call.plugin, record.attachment.path.dirs()));

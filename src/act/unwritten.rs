@@ -2,8 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::plan::add::Network;
-use crate::plan::leases::places;
+use crate::plan::leases::Place;
 use crate::store::leases::release_unwritten;
 
 /// How long a host-local that is at work is waited for. It holds its lock for less than a millisecond.
@@ -12,11 +11,11 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// How often its lock is tried again.
 const RETRY: Duration = Duration::from_millis(5);
 
-/// Releases what dead plugins of `networks` reserved for nobody. What cannot be looked at now is left for the next who looks.
+/// Releases what dead plugins reserved for nobody in `places`. What cannot be looked at now is left for the next who looks.
 #[expect(clippy::disallowed_methods, reason = "waiting for a lock")]
-pub fn release(networks: &[Network]) {
+pub fn release(places: &[Place<'_>]) {
     let until = Instant::now() + PATIENCE;
-    for place in places(networks) {
+    for place in places {
         let released = loop {
             match release_unwritten(&place.dir) {
                 Ok(None) if Instant::now() < until => std::thread::sleep(RETRY),

@@ -185,12 +185,7 @@ fn config(args: &CleanupArgs, places: &Places) -> Result<MasterConfig, Problem> 
             MasterConfig::from_stdin(object.to_text().as_bytes()).map_err(CniError::from)?
         }
     };
-    if let Some(dir) = &args.state_dir {
-        config.state_dir.clone_from(dir);
-    }
-    if let Some(dir) = &args.run_dir {
-        config.run_dir.clone_from(dir);
-    }
+    config.move_to(args.state_dir.as_deref(), args.run_dir.as_deref());
     Ok(config)
 }
 

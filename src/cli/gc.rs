@@ -47,15 +47,9 @@ pub(super) fn run(args: &GcArgs, path: Option<&str>) -> Result<(String, Exit), P
     }
     let mut config = config(args)?;
     log(&config, args.dry_run);
-    if let Some(dir) = &args.common.state_dir {
-        config.state_dir.clone_from(dir);
-    }
-    if let Some(dir) = &args.run_dir {
-        config.run_dir.clone_from(dir);
-    }
+    config.move_to(args.common.state_dir.as_deref(), args.run_dir.as_deref());
     let given = SearchPath::parse(path.unwrap_or_default());
-    let first = args.bin_dir.iter().fold(SearchPath::default(), |path, dir| path.and(dir));
-    let path = given.dirs().iter().fold(first, |path, dir| path.and(dir));
+    let path = SearchPath::default().and_all(&args.bin_dir).and_all(given.dirs());
     let context = Context::new(config, CniArgs::default(), path);
     let report = sweep(&context, Settings { queued: args.queued, dry_run: args.dry_run, force: args.force });
     // Nobody reads what one that was started by a call would print.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use crate::config::places::{DAEMON_CONFIG, PROFILES_DIR};
 use crate::plan::install::{PROGRAM, Places};
 use crate::plan::master::{FILE_NAME, lint};
 use crate::store::atomic::tidy;
@@ -15,10 +16,7 @@ use crate::store::program::{Put, put};
 use crate::store::{exists, is_dir};
 
 use super::master::{Dirs, lock, should};
-use super::{DEFAULT_PROFILES, Exit, Problem};
-
-/// The daemon's config: where it is, the daemon writes the master config.
-const DAEMON: &str = "/etc/cni/meta-cni/daemon.json";
+use super::{Exit, Problem};
 
 /// This program, also when its file has been replaced.
 const OURSELVES: &str = "/proc/self/exe";
@@ -76,9 +74,10 @@ pub(super) fn run(args: &InstallArgs) -> Result<(String, Exit), Problem> {
 fn config(conf_dir: &Path, dirs: &Dirs, lock: &MasterLock, text: &mut String) -> Exit {
     let path = conf_dir.join(FILE_NAME).display().to_string();
     let (done, exit) = match current(conf_dir) {
-        _ if exists(Path::new(DAEMON)) => {
-            (format!("left to meta-cnid, which has a config ({DAEMON}); `meta-cnid --once` writes it now"), Exit::Clean)
-        }
+        _ if exists(Path::new(DAEMON_CONFIG)) => (
+            format!("left to meta-cnid, which has a config ({DAEMON_CONFIG}); `meta-cnid --once` writes it now"),
+            Exit::Clean,
+        ),
         Ok(Some(bytes)) => match lint(&bytes) {
             Ok(_) => ("left as it is".to_owned(), Exit::Clean),
             Err(why) => (format!("left as it is, and cannot be used: {why}; see `meta-cni repair`"), Exit::Refused),
@@ -91,7 +90,7 @@ fn config(conf_dir: &Path, dirs: &Dirs, lock: &MasterLock, text: &mut String) ->
 }
 
 fn written(conf_dir: &Path, dirs: &Dirs, lock: &MasterLock) -> (String, Exit) {
-    let (text, primary) = match should(conf_dir, dirs, &profiles(Path::new(DEFAULT_PROFILES))) {
+    let (text, primary) = match should(conf_dir, dirs, &profiles(Path::new(PROFILES_DIR))) {
         Ok(found) => found,
         Err(why) => {
             let what = "not written, because there is no primary network yet: do this again when it is there, or let";

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::cni::{NetworkName, Object};
 use crate::config::master::PLUGIN_TYPE;
+use crate::config::places::{RUN_DIR, STATE_DIR};
 use crate::plan::master::{Settings, Sight, appended, master, sight};
 use crate::plan::primary::choose;
 use crate::profile::Profiles;
@@ -40,8 +41,8 @@ impl Dirs {
             }
         }
         Self {
-            state: state.unwrap_or(Path::new(super::DEFAULT_STATE_DIR)).to_owned(),
-            run: run.unwrap_or(Path::new(super::DEFAULT_RUN_DIR)).to_owned(),
+            state: state.unwrap_or(Path::new(STATE_DIR)).to_owned(),
+            run: run.unwrap_or(Path::new(RUN_DIR)).to_owned(),
             keys,
         }
     }

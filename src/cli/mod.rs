@@ -21,20 +21,12 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::cni::{CniError, Code};
 use crate::config::MasterConfig;
+use crate::config::places::STATE_DIR;
 use crate::exit::Exit;
 use crate::store::{MOST_CONFIG, Owner, read};
 
 /// Where the master config is when nobody says.
 const DEFAULT_CONFIG: &str = "/etc/cni/net.d/00-meta-cni.conflist";
-
-/// Where records are when neither `--state-dir` nor a master config says.
-const DEFAULT_STATE_DIR: &str = "/var/lib/cni/meta-cni";
-
-/// Where locks are, likewise.
-const DEFAULT_RUN_DIR: &str = "/run/meta-cni";
-
-/// Where the node's own profiles are, likewise.
-const DEFAULT_PROFILES: &str = "/etc/cni/meta-cni/delegates";
 
 #[derive(Parser)]
 #[command(
@@ -154,9 +146,7 @@ impl Common {
             exit: Exit::Findings,
             what: format!("{}: {}", path.display(), CniError::from(error).msg),
         })?;
-        if let Some(dir) = &self.state_dir {
-            config.state_dir.clone_from(dir);
-        }
+        config.move_to(self.state_dir.as_deref(), None);
         Ok(config)
     }
 
@@ -165,7 +155,7 @@ impl Common {
         match (&self.state_dir, &self.config) {
             (Some(dir), _) => Ok(dir.clone()),
             (None, Some(_)) => Ok(self.master()?.state_dir),
-            (None, None) => Ok(self.master().map_or_else(|_| DEFAULT_STATE_DIR.into(), |config| config.state_dir)),
+            (None, None) => Ok(self.master().map_or_else(|_| STATE_DIR.into(), |config| config.state_dir)),
         }
     }
 }

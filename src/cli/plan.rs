@@ -75,8 +75,8 @@ fn planned(args: &PlanArgs, mut config: MasterConfig, pod: &Pod) -> Result<Plan,
         "IgnoreUnknown=1;K8S_POD_NAMESPACE={namespace};K8S_POD_NAME={name};K8S_POD_INFRA_CONTAINER_ID=planned"
     ))
     .map_err(|pair| CniError::new(crate::cni::Code::ENVIRONMENT, format!("{pair:?} is not KEY=VALUE")))?;
-    let first = args.bin_dir.iter().fold(SearchPath::default(), |path, dir| path.and(dir));
-    let path = search_path(SearchPath::default(), &config).dirs().iter().fold(first, |path, dir| path.and(dir));
+    let nodes = search_path(SearchPath::default(), &config);
+    let path = SearchPath::default().and_all(&args.bin_dir).and_all(nodes.dirs());
     let asked = asked(&config, &cni_args)?;
     let networks = wanted_networks(&Resolver::looking(&config), asked, after(config.add_budget))?;
     let binaries = binaries(networks.iter().map(|wanted| &wanted.network.list), &path);

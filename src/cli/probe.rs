@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::cni::{Object, Operation, PluginType, SearchPath};
+use crate::config::places::BIN_DIR;
 use crate::exec::{Host, Runner as _, find};
 use crate::plan::chain::{Process, env_of_node};
 use crate::store::{MOST_CONFIG, Owner};
@@ -44,9 +45,8 @@ pub(super) fn run(path: Option<&str>) -> Result<(String, Exit), Problem> {
     let bytes = at_most(Path::new("-"), Owner::Anybody, MOST_CONFIG)?;
     let asked: Asked = serde_json::from_slice(&bytes)
         .map_err(|error| Problem { exit: Exit::Usage, what: format!("probe: stdin is no question: {error}") })?;
-    let first = asked.path.iter().fold(SearchPath::default(), |path, dir| path.and(dir));
     let given = SearchPath::parse(path.unwrap_or_default());
-    let path = given.dirs().iter().fold(first, |path, dir| path.and(dir)).and(Path::new("/opt/cni/bin"));
+    let path = SearchPath::default().and_all(&asked.path).and_all(given.dirs()).and(Path::new(BIN_DIR));
     let plugins: Vec<PluginType> = asked.plugins.into_iter().take(MOST).collect();
     let said: Vec<Said> = std::thread::scope(|scope| {
         let asking: Vec<_> = plugins.iter().map(|plugin| scope.spawn(|| ask(plugin, &path))).collect();

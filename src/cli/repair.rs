@@ -9,6 +9,7 @@ use clap::Args;
 use crate::check::rules::nesting::{DELEGATES, META_PLUGIN, MULTUS_IN_MULTUS, NESTED};
 use crate::check::{Document, Kind, check, errors, kind_of};
 use crate::config::MasterConfig;
+use crate::config::places::PROFILES_DIR;
 use crate::plan::master::FILE_NAME;
 use crate::plan::primary::is_config_name;
 use crate::plan::repair::{File, Repair, Step, repair};
@@ -20,7 +21,7 @@ use crate::store::{MOST_CONFIG, Owner, is_dir, list, read, remove};
 
 use super::carets::visible;
 use super::master::{Dirs, lock, should};
-use super::{DEFAULT_CONFIG, DEFAULT_PROFILES, Exit, Problem};
+use super::{DEFAULT_CONFIG, Exit, Problem};
 
 #[derive(Args)]
 pub(super) struct RepairArgs {
@@ -52,7 +53,7 @@ pub(super) fn run(args: &RepairArgs) -> Result<(String, Exit), Problem> {
         args.state_dir.as_deref().or(known.map(|config| config.state_dir.as_path())),
         args.run_dir.as_deref().or(known.map(|config| config.run_dir.as_path())),
     );
-    let own = known.map_or(Path::new(DEFAULT_PROFILES), |config| &config.delegate_profiles_dir);
+    let own = known.map_or(Path::new(PROFILES_DIR), |config| &config.delegate_profiles_dir);
     let mending = Mending { dir: &dir, dirs: &dirs, profiles: profiles(own) };
     if args.dry_run {
         let planned = mending.planned()?;

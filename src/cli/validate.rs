@@ -7,6 +7,7 @@ use clap::Args;
 
 use crate::check::{Document, Finding, Kind, Severity, check, directory, kind_of};
 use crate::config::MasterConfig;
+use crate::config::places::PROFILES_DIR;
 use crate::plan::primary::is_config_name;
 use crate::profile::Profiles;
 use crate::store::confdir::file;
@@ -14,7 +15,7 @@ use crate::store::profiles::profiles;
 use crate::store::{MOST_CONFIG, Owner, StoreError, is_dir, list, read, resolved};
 
 use super::carets::{render, visible};
-use super::{Common, DEFAULT_CONFIG, DEFAULT_PROFILES, Exit, Output, Problem};
+use super::{Common, DEFAULT_CONFIG, Exit, Output, Problem};
 
 /// Bytes of all configurations in one directory at most.
 const MOST_OF_A_DIRECTORY: usize = 64 << 20;
@@ -88,7 +89,7 @@ fn judged(input: &Input, profiles: &Profiles) -> Vec<Finding> {
 fn profiles_in(documents: &[&Document]) -> PathBuf {
     let mut masters = documents.iter().filter(|document| kind_of(&document.text) == Kind::Master);
     let config = masters.find_map(|document| MasterConfig::from_file(&document.text).ok());
-    config.map_or_else(|| DEFAULT_PROFILES.into(), |config| config.delegate_profiles_dir)
+    config.map_or_else(|| PROFILES_DIR.into(), |config| config.delegate_profiles_dir)
 }
 
 fn input(path: &Path) -> Result<Input, String> {

@@ -158,6 +158,12 @@ impl SearchPath {
         self
     }
 
+    /// These directories and those of `more`, in order, each once.
+    #[must_use]
+    pub fn and_all<'a, P: AsRef<Path> + 'a>(self, more: impl IntoIterator<Item = &'a P>) -> Self {
+        more.into_iter().fold(self, |path, dir| path.and(dir.as_ref()))
+    }
+
     /// The directories.
     #[must_use]
     pub fn dirs(&self) -> &[PathBuf] {

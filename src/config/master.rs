@@ -4,7 +4,7 @@
 //! because guessing what was meant could cost a pod a network.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 
@@ -15,6 +15,7 @@ use crate::kernel::Prefix;
 
 use super::duration::Span;
 use super::keys::{Warning, unused};
+use super::places::{PROFILES_DIR, RUN_DIR, STATE_DIR};
 
 /// The type of our plugin: what configurations call it.
 pub const PLUGIN_TYPE: &str = "meta-cni";
@@ -231,10 +232,9 @@ impl MasterConfig {
             bin_dir: path(object, "binDir")?,
             cni_dir: path(object, "cniDir")?.unwrap_or_else(|| "/var/lib/cni/multus".into()),
             readiness_indicator_file: path(object, "readinessindicatorfile")?,
-            state_dir: path(object, "stateDir")?.unwrap_or_else(|| "/var/lib/cni/meta-cni".into()),
-            run_dir: path(object, "runDir")?.unwrap_or_else(|| "/run/meta-cni".into()),
-            delegate_profiles_dir: path(object, "delegateProfilesDir")?
-                .unwrap_or_else(|| "/etc/cni/meta-cni/delegates".into()),
+            state_dir: path(object, "stateDir")?.unwrap_or_else(|| STATE_DIR.into()),
+            run_dir: path(object, "runDir")?.unwrap_or_else(|| RUN_DIR.into()),
+            delegate_profiles_dir: path(object, "delegateProfilesDir")?.unwrap_or_else(|| PROFILES_DIR.into()),
             device_info_dir: path(object, "deviceInfoDir")?.unwrap_or_else(|| DEVICE_INFO.into()),
             add_budget: span(object, "addBudget", 20)?,
             del_budget: span(object, "delBudget", 50)?,
@@ -260,6 +260,13 @@ impl MasterConfig {
 }
 
 impl MasterConfig {
+    /// Sets `stateDir` and `runDir` to what somebody said instead.
+    pub fn move_to(&mut self, state_dir: Option<&Path>, run_dir: Option<&Path>) {
+        for (ours, given) in [(&mut self.state_dir, state_dir), (&mut self.run_dir, run_dir)] {
+            *ours = given.map_or_else(|| std::mem::take(ours), Path::to_owned);
+        }
+    }
+
     /// Refuses a master config that names no primary network, or wants to find something beside one that is no path. DEL and
     /// GC work from records and do without.
     ///

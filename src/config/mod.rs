@@ -5,6 +5,7 @@
 pub mod duration;
 pub mod keys;
 pub mod master;
+pub mod places;
 
 pub use duration::Span;
 pub use keys::{Warning, WarningKind};

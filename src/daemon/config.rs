@@ -15,10 +15,8 @@ use crate::config::MasterConfig;
 use crate::config::duration::Span;
 use crate::config::keys::is_setting;
 use crate::config::master::PLUGIN_TYPE;
+use crate::config::places::CONF_DIR;
 use crate::plan::master::Settings;
-
-/// Where the runtime's configurations lie when nobody says.
-const CONF_DIR: &str = "/etc/cni/net.d";
 
 /// Where metrics and health are when nobody says.
 const HEALTH: &str = "127.0.0.1:9913";

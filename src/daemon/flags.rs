@@ -8,7 +8,7 @@ use crate::cni::Object;
 use crate::cni::raw::{text_value, value_of};
 
 /// Where the config is when nobody says; it may be missing there.
-pub const CONFIG: &str = "/etc/cni/meta-cni/daemon.json";
+pub use crate::config::places::DAEMON_CONFIG as CONFIG;
 
 /// The flags.
 #[derive(Debug, Parser)]

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use crate::cni::{CniError, Code, NetworkConfigList, SearchPath};
 use crate::config::MasterConfig;
+use crate::config::places::BIN_DIR;
 use crate::exec::find;
 use crate::npwg::{MOST_ELEMENTS, Namespace, ObjectName, Selection};
 use crate::plan::add::{Binaries, Network, Wanted};
@@ -14,14 +15,10 @@ use crate::store::{StoreError, confdir};
 use super::annotations::Asked;
 use super::primary::{Resolver, guard_whole, parsed};
 
-/// Where plugins are searched when neither the runtime nor the master config says.
-const DEFAULT_BIN_DIR: &str = "/opt/cni/bin";
-
 /// `binDir` when it is set, then `CNI_PATH`, then the default directory.
 #[must_use]
 pub fn search_path(cni_path: SearchPath, config: &MasterConfig) -> SearchPath {
-    let own = config.bin_dir.iter().fold(SearchPath::default(), |path, dir| path.and(dir));
-    cni_path.dirs().iter().fold(own, |path, dir| path.and(dir)).and(DEFAULT_BIN_DIR.as_ref())
+    SearchPath::default().and_all(&config.bin_dir).and_all(cni_path.dirs()).and(BIN_DIR.as_ref())
 }
 
 /// The executables of every plugin of `networks`.

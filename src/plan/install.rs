@@ -4,6 +4,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::config::places::{BIN_DIR, CONF_DIR};
+
 /// The file name of the plugin in a plugin directory: its type.
 pub const PROGRAM: &str = crate::config::master::PLUGIN_TYPE;
 
@@ -15,9 +17,6 @@ struct Distribution {
     bin_dirs: &'static [&'static str],
     conf_dirs: &'static [&'static str],
 }
-
-const BIN_DIR: &str = "/opt/cni/bin";
-const CONF_DIR: &str = "/etc/cni/net.d";
 
 /// Those without a row (Talos, RKE2, kubeadm) have the places that the runtimes have by default.
 const DISTRIBUTIONS: [Distribution; 2] = [

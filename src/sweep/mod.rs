@@ -6,17 +6,18 @@
 mod gather;
 mod work;
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
 use crate::act::Context;
-use crate::act::leases::{known_places, of_earlier_epochs};
+use crate::act::leases::{all_known, of_earlier_epochs};
 use crate::cni::{CniError, Code, ContainerId, IfName};
 use crate::config::Span;
 use crate::exec::cancel::{boot_seconds, holders, since};
 use crate::gather::after;
-use crate::plan::leases::Looked;
+use crate::plan::leases::{Looked, places};
 use crate::plan::record::{Record, kernel_of};
 use crate::plan::sweep::{Due, Facts, Now, Rest, Sweep, next, plan};
 use crate::store::queue;
@@ -180,17 +181,19 @@ fn acted(context: &Context, planned: Sweep, now: Now<'_>) -> (Vec<(ContainerId, 
 /// Gives what has been looked through by now.
 fn released(context: &Context, epoch: &str, report: &mut Report) -> Looked {
     let looked = looked(&context.config.run_dir, epoch);
-    let places = known_places(context);
-    if !looked.is_due(&places, boot_seconds()) {
+    let networks = all_known(context);
+    let places = places(&networks);
+    let dirs: Vec<PathBuf> = places.iter().map(|place| place.dir.clone()).collect();
+    if !looked.is_due(&dirs, boot_seconds()) {
         return looked;
     }
-    let earlier = of_earlier_epochs(context, epoch, after(LOOK));
+    let earlier = of_earlier_epochs(context, epoch, &places, after(LOOK));
     for error in &earlier.errors {
         tracing::warn!("not all addresses of earlier epochs are released: {}", error.msg);
     }
     report.released = earlier.released;
     report.kept = earlier.unknown;
-    looked.after(&places, earlier.complete, boot_seconds())
+    looked.after(&dirs, earlier.complete, boot_seconds())
 }
 
 /// Says when the next sweep is due. Said first and looked at again then: a DEL that was queued in between has either seen what

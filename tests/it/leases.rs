@@ -5,9 +5,10 @@ use crate::harness::{Node, Sandbox, files_below};
 use crate::kernel::{ip, isolated};
 use crate::scene::*;
 use meta_cni::act::Context;
-use meta_cni::act::leases::{Earlier, of_earlier_epochs};
+use meta_cni::act::leases::{Earlier, all_known, of_earlier_epochs};
 use meta_cni::cni::{CniArgs, SearchPath};
 use meta_cni::config::MasterConfig;
+use meta_cni::plan::leases::places;
 use serde_json::{Value, json};
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -292,7 +293,8 @@ fn look_through(node: &Node) -> Earlier {
     let config = MasterConfig::from_stdin(config.to_string().as_bytes()).unwrap();
     let path = SearchPath::parse(node.plugins().to_str().unwrap());
     let context = Context::new(config, CniArgs::default(), path);
-    let earlier = of_earlier_epochs(&context, "an epoch", Instant::now() + Duration::from_secs(30));
+    let networks = all_known(&context);
+    let earlier = of_earlier_epochs(&context, "an epoch", &places(&networks), Instant::now() + Duration::from_secs(30));
     assert!(earlier.errors.is_empty(), "{earlier:?}");
     earlier
 }
