@@ -19,6 +19,7 @@ use crate::plan::outcome::answer;
 use crate::plan::record::Record;
 use crate::plan::{Pod, Sandbox};
 use crate::store::lock::{Adding, SandboxLock};
+use crate::store::removal;
 
 use super::leftovers::clear;
 
@@ -52,6 +53,10 @@ fn locked(
     let _adding = adding(context, Adding::One, deadline)?.ok_or_else(|| {
         CniError::new(Code::TRY_AGAIN, "the networks' plugins are clearing up (GC) and must not miss an ADD")
     })?;
+    if removal::is_done(&config.run_dir) {
+        let msg = "meta-cni is being taken off this node, and its plugin goes last; the runtime's next try is the bare primary's";
+        return Err(CniError::new(Code::TRY_AGAIN, msg));
+    }
     let marks = note(Some(lock), true);
     let host = Host { marks: Some(&marks) };
     let acting = Acting { context, host: &host, lock: Some(lock), epoch: context.epoch()?, patience: 0 };

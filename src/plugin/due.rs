@@ -4,6 +4,7 @@ use crate::cni::Object;
 use crate::config::MasterConfig;
 use crate::exec::cancel::boot_seconds;
 use crate::exec::detached;
+use crate::store::removal::is_done;
 use crate::store::sweep::{claim, is_due};
 
 /// Seconds that a sweep which was started has to begin, before another call starts one.
@@ -15,7 +16,8 @@ const OF_THE_CALL: [&str; 3] = ["runtimeConfig", "prevResult", "cni.dev/valid-at
 /// Starts a sweep if one is due and no other call is just starting it. `stdin` is the configuration as the runtime gave it.
 pub(super) fn start_if_due(config: &MasterConfig, stdin: &[u8]) {
     let now = boot_seconds();
-    if !is_due(&config.run_dir, now) {
+    // After a cleanup there is nothing to sweep, and a new epoch would let ADDs begin again.
+    if !is_due(&config.run_dir, now) || is_done(&config.run_dir) {
         return;
     }
     match claim(&config.run_dir, now, now + CLAIM) {

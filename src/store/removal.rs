@@ -5,13 +5,15 @@ use std::path::{Path, PathBuf};
 use crate::plan::master::FILE_NAME;
 
 use super::atomic::{Survives, sync_names, write};
-use super::{Owner, StoreError, is_dir, list, remove, remove_if_empty};
+use super::master::is_removing;
+use super::{Owner, StoreError, exists, is_dir, list, remove, remove_if_empty};
 
 /// What is in `stateDir`; the last is how a cleanup that was cut short knows where all was.
 const STATE: [&str; 6] = ["attachments", "queue", "quarantine", "networks", "primary.json", "master.json"];
 
-/// What is in `runDir`, but for `removing` and `master.lock`, which keep others from writing the master config again.
-const RUN: [&str; 7] = ["sandboxes", "status", "adding", "sweep", "sweeping", "meta-cnid.health", "epoch"];
+/// What is in `runDir`, but for `removing` and `master.lock`, which keep others from writing the master config again. First the one
+/// without which no ADD begins any more, then what holds ADDs up until here.
+const RUN: [&str; 7] = ["epoch", "sandboxes", "status", "sweep", "sweeping", "meta-cnid.health", "adding"];
 
 /// Says that a cleanup is under way: nobody writes the master config from now on.
 ///
@@ -19,6 +21,12 @@ const RUN: [&str; 7] = ["sandboxes", "status", "adding", "sweep", "sweeping", "m
 /// [`StoreError`] when that cannot be written.
 pub fn begin(run_dir: &Path) -> Result<(), StoreError> {
     write(&run_dir.join("removing"), b"", Survives::Process)
+}
+
+/// True if a cleanup has come so far that what an ADD makes now, nobody would take back.
+#[must_use]
+pub fn is_done(run_dir: &Path) -> bool {
+    !exists(&run_dir.join("epoch")) && is_removing(run_dir)
 }
 
 /// Puts an entry into libcni's cache.

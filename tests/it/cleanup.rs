@@ -157,6 +157,29 @@ fn d13_a_damaged_record_of_a_pod_that_may_live_stands_against_it() {
     });
 }
 
+#[test]
+fn d13_an_add_that_comes_after_a_cleanup_makes_nothing_that_nobody_would_take_back() {
+    isolated(|kernel| {
+        let node = node();
+        let sandbox = Sandbox::new();
+        let netns = kernel.netns(&sandbox.id);
+        let add = || node.call("ADD", &sandbox).env("CNI_NETNS", netns.to_str().unwrap()).run();
+        assert_eq!(cleanup(&node, &[]).0, 0);
+        // The runtime had started it before its file went.
+        let error = add().json();
+        assert!(error["code"] == 11 && error["msg"].as_str().unwrap().contains("is being taken off"), "{error}");
+        nothing_of(&netns);
+        let mut stays = left(&node);
+        stays.retain(|name| name != "adding");
+        assert_eq!((stays, leases()), (STAYS.map(str::to_owned).to_vec(), Vec::new()));
+        let places = places(&node);
+        let places: Vec<&str> = places.iter().map(String::as_str).collect();
+        assert_eq!(command(&node, &[&["install", "--no-config"], places.as_slice()].concat()).0, 0);
+        succeeded(&add());
+        succeeded(&node.call("DEL", &sandbox).env("CNI_NETNS", netns.to_str().unwrap()).run());
+    });
+}
+
 /// System calls that change a directory.
 const CHANGES: [&str; 6] = ["linkat", "rename", "unlink", "unlinkat", "rmdir", "mkdir"];
 
