@@ -32,11 +32,27 @@ pub fn write(path: &Path, bytes: &[u8], survives: Survives) -> Result<(), StoreE
     let dir = dir_of(path)?;
     match whole(dir, path, bytes, survives)? {
         Whole::Unnamed(file) => name(&file, dir, path)?,
-        Whole::Temporary(file) => {
-            file.persist(path).map(drop).map_err(|error| StoreError::io("rename", path)(error.error))?
-        }
+        Whole::Temporary(file) => rename(file, path)?,
     }
     if survives == Survives::Power { sync_names(dir) } else { Ok(()) }
+}
+
+/// The same, surviving a power cut, and always by a rename, also where there is nothing yet: containerd looks at its conf dir again
+/// when something is renamed in it, and not when a name comes.
+///
+/// # Errors
+/// As [`write`].
+pub fn write_by_rename(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    let dir = dir_of(path)?;
+    match whole(dir, path, bytes, Survives::Power)? {
+        Whole::Unnamed(file) => rename(temporary(dir, path, |at| link(&file, at))?, path)?,
+        Whole::Temporary(file) => rename(file, path)?,
+    }
+    sync_names(dir)
+}
+
+fn rename<T>(file: tempfile::NamedTempFile<T>, path: &Path) -> Result<(), StoreError> {
+    file.persist(path).map(drop).map_err(|error| StoreError::io("rename", path)(error.error))
 }
 
 /// Makes the names in `dir`, as they are now, survive a power cut.
@@ -137,8 +153,7 @@ fn fill(mut file: &File, path: &Path, bytes: &[u8], survives: Survives) -> Resul
 fn name(file: &File, dir: &Path, path: &Path) -> Result<(), StoreError> {
     match link(file, path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            let named = temporary(dir, path, |at| link(file, at))?;
-            named.persist(path).map_err(|error| StoreError::io("rename", path)(error.error))
+            rename(temporary(dir, path, |at| link(file, at))?, path)
         }
         linked => linked.map_err(StoreError::io("name", path)),
     }

@@ -146,7 +146,7 @@ impl MasterLock {
         self.tidy(dir)?;
         let same = is_plain(&path) && current(dir).ok().flatten().is_some_and(|bytes| bytes == text.as_bytes());
         if !same {
-            atomic::write(&path, text.as_bytes(), Survives::Power)?;
+            atomic::write_by_rename(&path, text.as_bytes())?;
         }
         self.remember(places.state_dir, text);
         Ok(if same { Written::Unchanged } else { Written::Changed })
