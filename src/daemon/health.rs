@@ -53,9 +53,10 @@ pub fn healthy(state: &State, now: Duration) -> Result<(), String> {
 /// `/readyz`.
 ///
 /// # Errors
-/// What is missing, one line each.
+/// What is missing, one line each, and who takes the file away.
 pub fn ready(state: &State) -> Result<(), String> {
-    if state.missing.is_empty() { Ok(()) } else { Err(state.missing.join("\n") + "\n") }
+    let lines: Vec<&str> = state.missing.iter().chain(&state.fight).map(String::as_str).collect();
+    if state.missing.is_empty() { Ok(()) } else { Err(lines.join("\n") + "\n") }
 }
 
 /// `/metrics`.
@@ -109,6 +110,8 @@ mod tests {
         assert!(healthy(&state, Duration::from_secs(61)).is_err());
         state.missing = vec!["a".to_owned(), "b".to_owned()];
         assert_eq!(ready(&state).unwrap_err(), "a\nb\n");
+        state.fight = Some("Cilium does it".to_owned());
+        assert_eq!(ready(&state).unwrap_err(), "a\nb\nCilium does it\n");
     }
 
     #[test]
