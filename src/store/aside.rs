@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::plan::repair::BACKUP;
 
-use super::atomic::{Survives, sync_names, write};
+use super::atomic::{Survives, sync_names, write, write_by_rename};
 use super::{MOST_STATE, Owner, StoreError, read};
 
 /// Renames the file `name` of `dir` to `<name>.<time>.meta-cni.bak`; gives that name.
@@ -36,7 +36,7 @@ pub fn write_beside(dir: &Path, name: &str, text: &str) -> Result<(), StoreError
     let path = dir.join(name);
     match std::fs::symlink_metadata(&path) {
         Ok(_) => Err(StoreError::refused(&path, "is there already")),
-        Err(_) => write(&path, text.as_bytes(), Survives::Power),
+        Err(_) => write_by_rename(&path, text.as_bytes()),
     }
 }
 
