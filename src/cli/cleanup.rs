@@ -177,12 +177,8 @@ fn config(args: &CleanupArgs, places: &Places) -> Result<MasterConfig, Problem> 
     let mut config = match config {
         Some(config) => config,
         None => {
-            let mut object = Object::default();
-            object.set_text("cniVersion", "1.0.0");
-            object.set_text("name", PROGRAM);
-            object.set_text("type", PROGRAM);
-            object.set_text("clusterNetwork", &places.conf_dir.to_string_lossy());
-            MasterConfig::from_stdin(object.to_text().as_bytes()).map_err(CniError::from)?
+            let primary = places.conf_dir.to_string_lossy();
+            MasterConfig::of(&Object::default(), PROGRAM, &primary).map_err(CniError::from)?
         }
     };
     config.move_to(args.state_dir.as_deref(), args.run_dir.as_deref());

@@ -260,6 +260,17 @@ impl MasterConfig {
 }
 
 impl MasterConfig {
+    /// The master config with the keys `settings`, list name and primary, and every default.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with code 7 when a key cannot be what it is.
+    pub fn of(settings: &Object, name: &str, primary: &str) -> Result<Self, ConfigError> {
+        let mut object = settings.clone();
+        let ours = [("type", PLUGIN_TYPE), ("name", name), ("cniVersion", "1.0.0"), ("clusterNetwork", primary)];
+        ours.iter().for_each(|(key, text)| object.set_text(key, text));
+        Self::from_stdin(object.to_text().as_bytes()).and_then(Self::with_primary)
+    }
+
     /// Sets `stateDir` and `runDir` to what somebody said instead.
     pub fn move_to(&mut self, state_dir: Option<&Path>, run_dir: Option<&Path>) {
         for (ours, given) in [(&mut self.state_dir, state_dir), (&mut self.run_dir, run_dir)] {

@@ -196,13 +196,7 @@ fn settings(object: &Object, warnings: &mut Vec<String>) -> Result<Settings, Ref
 
 /// What the plugin would read; its paths are the daemon's too.
 fn master(settings: &Settings, reference: &str) -> Result<MasterConfig, Refused> {
-    let mut object = settings.keys.clone();
-    object.set_text("type", PLUGIN_TYPE);
-    object.set_text("name", settings.name.as_str());
-    object.set_text("cniVersion", "1.0.0");
-    object.set_text("clusterNetwork", reference);
-    let text = object.to_text();
-    let config = MasterConfig::from_stdin(text.as_bytes()).and_then(MasterConfig::with_primary);
+    let config = MasterConfig::of(&settings.keys, settings.name.as_str(), reference);
     config.map_err(|error| Refused(crate::cni::CniError::from(error).msg))
 }
 
