@@ -5,8 +5,11 @@ mod annotations;
 mod auxiliary;
 mod known;
 mod primary;
+mod ready;
 mod resolve;
+pub mod status;
 
 pub use annotations::{Asked, CAPABILITY, asked};
 pub use primary::{Resolver, after};
+pub use ready::{can_serve, missing};
 pub use resolve::{binaries, search_path, wanted_networks};

@@ -11,9 +11,9 @@ use crate::plan::add::Network;
 use crate::plan::primary::{Primary, choose, guard};
 use crate::profile::Profiles;
 use crate::store::confdir::{Whole, beside, by_name, candidates, file};
+use crate::store::is_dir;
 use crate::store::primary::{LastGood, keep, last_good};
 use crate::store::profiles::profiles;
-use crate::store::{exists, is_dir};
 use crate::watch;
 
 use super::resolve::Manifest;
@@ -105,25 +105,24 @@ impl<'a> Resolver<'a> {
     /// # Errors
     /// As [`Self::primary`].
     pub fn primary_now(&self) -> Result<Network, CniError> {
-        let source = self.source();
-        match self.look() {
-            Look::Found(found) => Ok(self.taken(&source, *found)),
-            Look::Refused(error) => Err(error),
-            Look::Unusable(why) => self.last_good(&source).ok_or_else(|| not_there(&source, &why)),
-            Look::Absent(why) => Err(not_there(&source, &why)),
-        }
+        self.sighted().map(|(network, _)| network)
     }
 
-    /// Waits for `readinessindicatorfile` until `deadline`.
+    /// The same, and why it is the last good one, if it is.
     ///
     /// # Errors
-    /// Code 11 when it is not there by then.
-    pub fn ready(&self, deadline: Instant) -> Result<(), CniError> {
-        let Some(path) = &self.config.readiness_indicator_file else { return Ok(()) };
-        let question = || exists(path).then_some(());
-        question().or_else(|| watch::until(std::slice::from_ref(path), deadline, question)).ok_or_else(|| {
-            CniError::new(Code::TRY_AGAIN, format!("\"readinessindicatorfile\" {} is not there yet", path.display()))
-        })
+    /// As [`Self::primary`].
+    pub fn sighted(&self) -> Result<(Network, Option<String>), CniError> {
+        let source = self.source();
+        match self.look() {
+            Look::Found(found) => Ok((self.taken(&source, *found), None)),
+            Look::Refused(error) => Err(error),
+            Look::Unusable(why) => match self.last_good(&source) {
+                Some(network) => Ok((network, Some(why))),
+                None => Err(not_there(&source, &why)),
+            },
+            Look::Absent(why) => Err(not_there(&source, &why)),
+        }
     }
 
     fn source(&self) -> String {
@@ -268,7 +267,8 @@ impl<'a> Resolver<'a> {
     }
 
     /// The primary that was last seen valid.
-    pub(super) fn remembered(&self) -> Option<Network> {
+    #[must_use]
+    pub fn remembered(&self) -> Option<Network> {
         let last = last_good(&self.config.state_dir, &self.source())?;
         let list = parsed(last.config.as_bytes(), None).ok()?;
         Some(self.network(None, once(list, &self.config.appended), last.file.as_deref()))
@@ -276,9 +276,11 @@ impl<'a> Resolver<'a> {
 
     /// A network as plans take it, with what its profile says.
     pub(super) fn network(&self, display: Option<String>, list: NetworkConfigList, file_name: Option<&str>) -> Network {
-        let deadline = self.profiles.of(&list, file_name).map(|profile| profile.deadline).unwrap_or_default();
+        let profile = self.profiles.of(&list, file_name);
+        let signs = profile.as_ref().map(|profile| profile.ready.of(&profile.name, &list)).unwrap_or_default();
+        let deadline = profile.map(|profile| profile.deadline).unwrap_or_default();
         let display = display.unwrap_or_else(|| list.name.to_string());
-        Network { display, list, deadline: deadline.into(), auxiliary: false, announce: true }
+        Network { display, list, deadline: deadline.into(), auxiliary: false, announce: true, signs }
     }
 }
 

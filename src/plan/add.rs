@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::cni::{CniArgs, CniError, CniVersion, Code, IfName, NetworkConfigList, Object, PluginType, SearchPath};
 use crate::config::CapabilityCheck;
 use crate::npwg::Selection;
+use crate::profile::ready::Signs;
 
 use super::announce::ours;
 use super::capability::{arguments, merge_args, runtime_config, undeclared};
@@ -30,6 +31,8 @@ pub struct Network {
     pub auxiliary: bool,
     /// False when its manifest says that its addresses shall not be announced.
     pub announce: bool,
+    /// By which it can serve.
+    pub signs: Signs,
 }
 
 /// A network and the element of an annotation that asked for it, if one did.

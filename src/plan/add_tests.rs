@@ -14,7 +14,7 @@ const EXTRA: &str =
 fn network(display: &str, text: &str) -> Network {
     let list = NetworkConfigList::parse(text.as_bytes(), None).unwrap();
     let deadline = Deadline { add: 100, del: 40 };
-    Network { display: display.to_owned(), list, deadline, auxiliary: false, announce: true }
+    Network { display: display.to_owned(), list, deadline, auxiliary: false, announce: true, signs: Signs::default() }
 }
 
 /// The plan for a pod with `annotation`, whose networks are all `EXTRA`.

@@ -139,6 +139,7 @@ pub fn recorded(record: &Record) -> Network {
         deadline: attachment.deadline,
         auxiliary: attachment.prev_result.is_some(),
         announce: true,
+        signs: Default::default(),
     }
 }
 
@@ -288,7 +289,14 @@ mod tests {
     fn network(text: &str) -> Network {
         let list = NetworkConfigList::parse(text.as_bytes(), None).unwrap();
         let deadline = Deadline { add: 100, del: 40 };
-        Network { display: list.name.to_string(), list, deadline, auxiliary: false, announce: true }
+        Network {
+            display: list.name.to_string(),
+            list,
+            deadline,
+            auxiliary: false,
+            announce: true,
+            signs: Default::default(),
+        }
     }
 
     /// `network plugin` of every call.

@@ -225,7 +225,14 @@ mod tests {
     fn network(text: &str) -> Network {
         let list = NetworkConfigList::parse(text.as_bytes(), None).unwrap();
         let deadline = Deadline { add: 100, del: 40 };
-        Network { display: list.name.to_string(), list, deadline, auxiliary: false, announce: true }
+        Network {
+            display: list.name.to_string(),
+            list,
+            deadline,
+            auxiliary: false,
+            announce: true,
+            signs: Default::default(),
+        }
     }
 
     #[test]

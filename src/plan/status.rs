@@ -1,11 +1,60 @@
-//! One STATUS as data: which plugins are asked, and what their answers mean for the node (A25-A27).
+//! Could a pod without networks of its own be started? The one judgement, for STATUS, `meta-cni status` and the daemon; and one
+//! STATUS as data: which plugins are asked, and what their answers mean for the node (A25-A27).
 
-use std::path::PathBuf;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 use crate::cni::{CniError, Code, NetworkConfigList, Operation, PluginType, SearchPath};
 
+use crate::profile::ready::Signs;
+
 use super::add::{Binaries, Network};
 use super::chain::env_of_node;
+
+/// What such a pod needs, as it is on the node now.
+#[derive(Debug)]
+pub struct Sight {
+    /// `readinessindicatorfile`, if it is asked for and not there.
+    pub no_indicator: Option<PathBuf>,
+    /// The networks of every pod, the primary first.
+    pub networks: Vec<Network>,
+    /// Signs of theirs that are not there.
+    pub missing: BTreeSet<PathBuf>,
+    /// Executables of their plugins.
+    pub binaries: Binaries,
+}
+
+/// Whom to ask for more, when nothing on the node itself stands against such a pod.
+///
+/// # Errors
+/// Code 50 with what does.
+pub fn startable(sight: &Sight, path: &SearchPath) -> Result<Vec<Question>, CniError> {
+    let not_available = |what: String| CniError::new(Code::NOT_AVAILABLE, what);
+    if let Some(path) = &sight.no_indicator {
+        return Err(not_available(no_indicator(path)));
+    }
+    let unready = |network: &Network| unready(&network.display, &network.signs, &sight.missing);
+    if let Some(what) = sight.networks.iter().find_map(unready) {
+        return Err(not_available(what));
+    }
+    questions(&sight.networks, &sight.binaries, path)
+}
+
+/// Says that `readinessindicatorfile` is not there.
+#[must_use]
+pub fn no_indicator(path: &Path) -> String {
+    format!("\"readinessindicatorfile\" {} is not there yet", path.display())
+}
+
+/// Says which signs `network` needs and has not; nothing when it has them.
+#[must_use]
+pub fn unready(network: &str, signs: &Signs, missing: &BTreeSet<PathBuf>) -> Option<String> {
+    let missing: Vec<String> =
+        signs.needs.iter().filter(|path| missing.contains(*path)).map(|path| path.display().to_string()).collect();
+    let what = format!("network {network:?} is not ready: {} is not there yet", missing.join(" and "));
+    let hint = format!("its software ({}) makes it when it is up", signs.profile);
+    (!missing.is_empty()).then(|| format!("{what}; {hint}"))
+}
 
 /// A plugin that is asked for its STATUS.
 #[derive(Debug, Clone)]
@@ -26,7 +75,7 @@ pub struct Question {
 ///
 /// # Errors
 /// Code 50 when a plugin without which no pod can start is missing, whatever its list's version.
-pub fn questions(networks: &[Network], binaries: &Binaries, path: &SearchPath) -> Result<Vec<Question>, CniError> {
+fn questions(networks: &[Network], binaries: &Binaries, path: &SearchPath) -> Result<Vec<Question>, CniError> {
     let mut questions = Vec::new();
     for network in networks {
         for (index, plugin) in network.list.plugins.iter().enumerate() {

@@ -12,7 +12,7 @@ use crate::act::{Acting, Context};
 use crate::cni::{AttachmentId, CniError, CniResult, Code, Operation};
 use crate::config::MasterConfig;
 use crate::exec::Host;
-use crate::gather::{Asked, Resolver, asked, binaries, wanted_networks};
+use crate::gather::{Asked, Resolver, asked, binaries, can_serve, wanted_networks};
 use crate::netns::{self, Netns, NetnsError};
 use crate::plan::add::{Inputs, plan};
 use crate::plan::outcome::answer;
@@ -64,6 +64,7 @@ fn locked(
     let resolver = Resolver::new(config);
     resolver.ready(deadline)?;
     let networks = wanted_networks(&resolver, asked, deadline)?;
+    networks.iter().try_for_each(|wanted| can_serve(&wanted.network, deadline))?;
     let binaries = binaries(networks.iter().map(|wanted| &wanted.network.list), &context.path);
     let mut taken = links(netns)?;
     taken.extend(cleared.taken);

@@ -9,11 +9,11 @@ mod del;
 mod due;
 mod gc;
 mod leftovers;
-mod status;
 
 use crate::act::Context;
 use crate::cni::{CniError, CniVersion, Code, Invocation, Object, Operation, Request};
 use crate::config::MasterConfig;
+use crate::gather::status::Judge;
 use crate::plan::chain::CALLER_VARIABLE;
 use crate::telemetry::{Level, LogSettings};
 
@@ -102,7 +102,11 @@ fn serve(invocation: Invocation) -> Result<String, CniError> {
         Request::Del { attachment, netns } => del::del(&context, attachment, netns.as_deref()).map(|()| String::new()),
         Request::Check { attachment, netns } => check::check(&context, attachment, netns).map(|()| String::new()),
         Request::Gc => gc::gc(&context).map(|()| String::new()),
-        Request::Status => status::status(&context).map(|()| String::new()),
+        Request::Status => {
+            let Context { config, path, started, .. } = &context;
+            let judge = Judge { config: config.clone(), path: path.clone(), keeps: true, started: *started };
+            judge.judge().map(|()| String::new())
+        }
         Request::Version => Ok(version_answer(context.config.cni_version)),
     };
     due::start_if_due(&context.config, &invocation.stdin);

@@ -5,10 +5,13 @@
 #![deny(missing_docs)]
 
 mod builtin;
+pub mod ready;
 
 use serde::Deserialize;
 
 use crate::cni::NetworkConfigList;
+
+use ready::Ready;
 
 /// What is known about one kind of primary CNI.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -26,6 +29,9 @@ pub struct Profile {
     /// How long its plugin may run.
     #[serde(default)]
     pub deadline: Deadlines,
+    /// What has to be there beside its configuration, so that it can serve.
+    #[serde(default)]
+    pub ready: Ready,
     /// What its software does to the files of others.
     pub habits: Option<Habits>,
     /// Types of plugins that installers append to the list which the runtime loads; each is to run once.

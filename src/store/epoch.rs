@@ -5,11 +5,11 @@ use std::path::Path;
 use super::atomic::write_new;
 use super::{Owner, StoreError, read, remove};
 
-/// The epoch, if there is one.
+/// The epoch, if there is one; nothing is made or mended.
 #[must_use]
 pub fn known(run_dir: &Path) -> Option<String> {
-    let path = run_dir.join("epoch");
-    if super::exists(&path) { epoch(run_dir).ok() } else { None }
+    let token = read(&run_dir.join("epoch"), Owner::Us, 256).ok().flatten().and_then(token)?;
+    Some(format!("{}:{token}", kernel_random("boot_id").ok()?))
 }
 
 /// The epoch; makes the token when it is missing.
@@ -25,8 +25,7 @@ pub fn epoch(run_dir: &Path) -> Result<String, StoreError> {
             found => found?,
         };
         if let Some(bytes) = found {
-            let token = String::from_utf8(bytes).unwrap_or_default();
-            if token.len() == 32 && token.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            if let Some(token) = token(bytes) {
                 return Ok(format!("{boot}:{token}"));
             }
             // Damaged: another token is another epoch, which costs a sweep and loses nothing.
@@ -36,6 +35,10 @@ pub fn epoch(run_dir: &Path) -> Result<String, StoreError> {
         // Another process may be faster; its token is as good.
         write_new(&path, token.as_bytes())?;
     }
+}
+
+fn token(bytes: Vec<u8>) -> Option<String> {
+    String::from_utf8(bytes).ok().filter(|text| text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 fn kernel_random(name: &str) -> Result<String, StoreError> {
@@ -53,11 +56,15 @@ mod tests {
         let run = dir.path().join("run");
         let first = epoch(&run).unwrap();
         assert_eq!(epoch(&run).unwrap(), first);
+        assert_eq!(known(&run), Some(first.clone()));
         std::fs::remove_file(run.join("epoch")).unwrap();
+        assert_eq!(known(&run), None);
         let second = epoch(&run).unwrap();
         assert_ne!(second, first);
         for damage in ["damaged".to_owned(), "x".repeat(300)] {
-            std::fs::write(run.join("epoch"), damage).unwrap();
+            std::fs::write(run.join("epoch"), &damage).unwrap();
+            assert_eq!(known(&run), None);
+            assert_eq!(std::fs::read_to_string(run.join("epoch")).unwrap(), damage, "a look mends nothing");
             assert_ne!(epoch(&run).unwrap(), second);
         }
         std::fs::remove_file(run.join("epoch")).unwrap();

@@ -8,32 +8,33 @@ pub mod lookout;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use notify::event::AccessKind;
-use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
+use notify::{Event, EventKind};
 
-/// How often the question is asked where events cannot be had: no inotify instance is left, or a directory is missing.
+use lookout::Lookout;
+
+/// How often the question is asked where events cannot be had: no inotify instance or watch is left.
 const POLL: Duration = Duration::from_millis(250);
 
 /// How often it is asked without an event while everything is watched, in case one is lost.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Asks `question` until it answers, at the latest at `deadline`, whenever something in the directories of `paths` changes.
+/// Asks `question` until it answers, at the latest at `deadline`, whenever something in the directories of `paths` changes; for a
+/// directory that is not there, in the next above it that is.
 pub fn until<T>(paths: &[PathBuf], deadline: Instant, mut question: impl FnMut() -> Option<T>) -> Option<T> {
-    let (sender, events) = channel();
-    let watcher = notify::recommended_watcher(move |event| {
-        if !is_a_look(&event) {
-            // The other end is gone only when the wait is over.
-            let _ = sender.send(());
-        }
-    });
-    let mut watcher = watcher.inspect_err(|error| tracing::warn!(%error, "no inotify, so files are polled")).ok();
-    let mut watched = BTreeSet::new();
+    let mut lookout = Lookout::default();
+    let mut said = false;
     loop {
-        // Each time: a directory may have come since.
-        let interval = watcher.as_mut().map_or(POLL, |watcher| watch_all(watcher, paths, &mut watched));
+        // Each time: a directory may have come, or gone, since.
+        let dir = |path: &PathBuf| {
+            if path.is_dir() { path.clone() } else { path.parent().unwrap_or(Path::new("/")).to_owned() }
+        };
+        lookout.over(&paths.iter().map(dir).collect::<BTreeSet<_>>());
+        if let Some(why) = lookout.polling().filter(|_| !std::mem::replace(&mut said, true)) {
+            tracing::warn!("{why}, so files are polled");
+        }
         if let Some(answer) = question() {
             return Some(answer);
         }
@@ -41,37 +42,13 @@ pub fn until<T>(paths: &[PathBuf], deadline: Instant, mut question: impl FnMut()
         if left.is_zero() {
             return None;
         }
-        match events.recv_timeout(left.min(interval)) {
-            // A burst of events is one question.
-            Ok(()) => while events.try_recv().is_ok() {},
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => std::thread::sleep(left.min(interval)),
-        }
+        lookout.wait(Duration::ZERO, left.min(TICK));
     }
 }
 
 /// True if somebody opened something: the question itself does, and would be asked again without end.
 fn is_a_look(event: &notify::Result<Event>) -> bool {
     matches!(event, Ok(Event { kind: EventKind::Access(AccessKind::Open(_)), .. }))
-}
-
-/// Puts every path's directory under watch that is not in `watched` yet; gives how often to ask without an event.
-fn watch_all(watcher: &mut RecommendedWatcher, paths: &[PathBuf], watched: &mut BTreeSet<PathBuf>) -> Duration {
-    let mut interval = TICK;
-    for path in paths {
-        let dir = if path.is_dir() { path.as_path() } else { path.parent().unwrap_or(Path::new("/")) };
-        if watched.contains(dir) {
-            continue;
-        }
-        match watcher.watch(dir, RecursiveMode::NonRecursive) {
-            Ok(()) => drop(watched.insert(dir.to_owned())),
-            Err(error) => {
-                tracing::debug!(%error, dir = %dir.display(), "cannot be watched, so it is polled");
-                interval = POLL;
-            }
-        }
-    }
-    interval
 }
 
 #[cfg(test)]

@@ -30,6 +30,7 @@ mod install;
 mod leaks;
 mod leases;
 mod log;
+mod ready;
 mod real;
 mod records;
 mod repair;

@@ -12,17 +12,17 @@ use std::time::{Duration, Instant, SystemTime};
 const PROMPT: Duration = Duration::from_millis(50);
 
 /// How often something is looked at where events cannot be had.
-const POLL: Duration = Duration::from_millis(250);
+pub const POLL: Duration = Duration::from_millis(250);
 
 /// How many attempts a wait gets on a machine that has other things to do; a poll would miss in all of them.
 const ATTEMPTS: usize = 8;
 
-fn primary() -> Value {
+pub fn primary() -> Value {
     scripted("cluster", "main", &json!({}))
 }
 
 /// A node without a primary, though with its plugin.
-fn waiting_node() -> Node {
+pub fn waiting_node() -> Node {
     let node = Node::new();
     node.install_plugin("main");
     node.master(&json!({ "addBudget": "20s" }));
@@ -42,7 +42,7 @@ fn waiting(node: &Node, sandbox: &Sandbox) -> Running {
 }
 
 /// How long after `act` the delegate ran.
-fn delay(node: &Node, add: Running, act: impl FnOnce()) -> Duration {
+pub fn delay(node: &Node, add: Running, act: impl FnOnce()) -> Duration {
     act();
     let whole = SystemTime::UNIX_EPOCH.elapsed().unwrap();
     succeeded(&add.wait());
@@ -172,7 +172,7 @@ fn d8_the_last_good_primary_is_used_while_its_file_is_torn() {
 
 /// Code 11, at the end of a budget of 700 ms and not much later.
 #[track_caller]
-fn ends_at_its_budget(output: &Output, word: &str) {
+pub fn ends_at_its_budget(output: &Output, word: &str) {
     let error = refused(output, 11);
     assert!(error["msg"].as_str().unwrap().contains(word), "{error}");
     let (least, most) = (Duration::from_millis(700), Duration::from_millis(1700));
@@ -225,13 +225,13 @@ fn f9_the_lock_of_a_sandbox_is_waited_for_no_longer_than_the_budget() {
 }
 
 /// The open files that a process may have.
-fn limit(pid: u32, files: u32) {
+pub fn limit(pid: u32, files: u32) {
     let status = Command::new("prlimit").arg(format!("--pid={pid}")).arg(format!("--nofile={files}:1024")).status();
     assert!(status.expect("running prlimit (package util-linux)").success());
 }
 
 /// An ADD that found no inotify instance: as many are open as may be. The kernel says the same of too many files.
-fn without_inotify(node: &Node) -> (Running, Sandbox) {
+pub fn without_inotify(node: &Node) -> (Running, Sandbox) {
     let plugin = crate::harness::plugin_under_test();
     for files in (4..24).rev() {
         let wrapper =

@@ -215,6 +215,8 @@ fn d8_a_primary_that_is_torn_keeps_its_place_in_the_directory_and_one_that_is_go
         node.install_plugin(kind);
         node.write(&format!("conf/{file}"), &scripted(kind, kind, &json!({})).to_string())
     };
+    // No Calico has ever run here.
+    node.write("delegates/calico.json", r#"{"name":"calico","match":{"plugin_type_any":["calico"]}}"#);
     let calico = put("10-calico.conflist", "calico");
     put("20-leftover.conflist", "leftover");
     let chosen = || {
