@@ -11,6 +11,8 @@ pub mod plan;
 
 pub mod check;
 
+#[cfg(feature = "daemon")]
+pub mod cri;
 pub mod exec;
 pub mod netns;
 pub mod store;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Module -> the modules that it may import. Imports point up this table, never down or sideways.
-const IMPORTS: [(&str, &[&str]); 20] = [
+const IMPORTS: [(&str, &[&str]); 21] = [
     ("cni", &[]),
     ("kernel", &[]),
     ("npwg", &["cni", "kernel"]),
@@ -16,6 +16,8 @@ const IMPORTS: [(&str, &[&str]); 20] = [
     // What can be wrong, by the rules of those above it: asked by whoever writes, and by the command line.
     ("check", &["cni", "kernel", "npwg", "config", "profile", "plan"]),
     ("exec", &["cni", "plan"]),
+    // The container runtime, asked over its socket: never `plan`, never files. Only the daemon asks.
+    ("cri", &["cni", "npwg"]),
     ("watch", &[]),
     ("store", &["cni", "npwg", "config", "profile", "plan", "check", "watch"]),
     ("netns", &["kernel"]),
@@ -70,7 +72,7 @@ const IMPORTS: [(&str, &[&str]); 20] = [
         ],
     ),
     // Never `exec`, `act` or `netns`: the daemon runs no delegate.
-    ("daemon", &["cni", "kernel", "npwg", "config", "profile", "plan", "store", "watch", "exit", "telemetry"]),
+    ("daemon", &["cni", "kernel", "npwg", "config", "profile", "plan", "store", "watch", "cri", "exit", "telemetry"]),
     ("bin", &["plugin", "cli", "daemon", "telemetry"]),
 ];
 
