@@ -157,6 +157,17 @@ impl Sink for Shared {
     }
 }
 
+/// A clock before 1970 is shown as 1970.
+fn since_1970() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+/// The time, for people: RFC 3339 in UTC.
+#[must_use]
+pub fn now() -> String {
+    format::timestamp(since_1970())
+}
+
 /// Where events go.
 trait Sink: Send + Sync + 'static {
     /// `now`: since 1970.
@@ -183,8 +194,7 @@ impl<S: Sink> Subscriber for Log<S> {
     fn event(&self, event: &Event<'_>) {
         let mut entry = Entry::new(*event.metadata().level());
         event.record(&mut entry);
-        // A clock before 1970 is shown as 1970.
-        self.sink.write(&entry, SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default());
+        self.sink.write(&entry, since_1970());
     }
 
     fn new_span(&self, _: &Attributes<'_>) -> Id {

@@ -81,6 +81,8 @@ pub struct Config {
     pub health: Option<SocketAddr>,
     /// How often the question is asked without an event.
     pub tick: Duration,
+    /// Where the runtime answers CRI, when it is none of the usual places.
+    pub cri_socket: Option<PathBuf>,
     /// The program `meta-cni`, when it is not where plugins are.
     pub program: Option<PathBuf>,
     /// It is run in PID 1's mount namespace.
@@ -139,6 +141,7 @@ impl Config {
         Ok(Self {
             health: health(object, &mut warnings)?,
             tick: get::<Span>(object, "tick", "a duration")?.map_or(Duration::from_secs(10), |span| span.0),
+            cri_socket: path(object, "criSocket")?,
             program: path(object, "program")?,
             on_host: get(object, "enterHost", "true or false")?.unwrap_or(false),
             log_level: text(object, "logLevel")?,
@@ -157,6 +160,7 @@ const OURS: &[&str] = &[
     "capabilities",
     "clusterNetwork",
     "cniConfigDir",
+    "criSocket",
     "enterHost",
     "health",
     "logFormat",

@@ -37,6 +37,9 @@ pub struct Flags {
     /// The primary: a path or a name, as in the master config.
     #[arg(long, value_name = "PLACE")]
     cluster_network: Option<String>,
+    /// Where the runtime answers CRI [default: the first of the usual places at which one does].
+    #[arg(long, value_name = "SOCKET")]
+    cri_socket: Option<String>,
     /// Where health and metrics are served, or "off" [default: 127.0.0.1:9913].
     #[arg(long, value_name = "ADDRESS")]
     health: Option<String>,
@@ -109,6 +112,7 @@ impl Flags {
             ("multusAutoconfigDir", &self.multus_autoconfig_dir),
             ("multusMasterCNI", &self.multus_master_cni_file_name),
             ("clusterNetwork", &self.cluster_network),
+            ("criSocket", &self.cri_socket),
             ("health", &self.health),
             ("logFormat", &self.log_format),
             ("logLevel", &self.log_level),

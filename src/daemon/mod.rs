@@ -10,6 +10,7 @@ mod gather;
 mod health;
 mod hostexec;
 mod keep;
+mod runtime;
 mod serve;
 mod shared;
 
@@ -31,6 +32,7 @@ use crate::telemetry::{self, Level};
 use config::{Config, LogFormat};
 use flags::{CONFIG, Flags};
 use keep::Keeper;
+use runtime::Asking;
 use serve::{Server, Wishes};
 use shared::Shared;
 
@@ -92,6 +94,12 @@ fn run(flags: &Flags, over: &Object, config: Config) -> Exit {
         waker: keeper.lookout.waker(),
         address: keeper.config.health,
         told_in: keeper.config.master.run_dir.join("meta-cnid.health"),
+        asking: Asking {
+            socket: keeper.config.cri_socket.clone(),
+            tick: keeper.config.tick,
+            run_dir: keeper.config.master.run_dir.clone(),
+            waker: keeper.lookout.waker(),
+        },
     };
     if let Err(error) = serve::start(server) {
         tracing::error!(%error, "the daemon cannot start");
@@ -142,9 +150,10 @@ fn say(config: &Config) {
 fn reload(flags: &Flags, over: &Object, keeper: &mut Keeper) {
     match load(flags, over) {
         Ok(config) => {
-            if config.health != keeper.config.health || config.log_format != keeper.config.log_format {
+            let old = &keeper.config;
+            if (config.health, config.log_format, &config.cri_socket) != (old.health, old.log_format, &old.cri_socket) {
                 tracing::warn!(
-                    "\"health\", \"logFormat\" and the level of the daemon's log change with its next start"
+                    "\"health\", \"criSocket\", \"logFormat\" and the level of the daemon's log change with its next start"
                 );
             }
             say(&config);

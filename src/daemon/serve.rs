@@ -20,6 +20,7 @@ use crate::store::atomic::{Survives, write};
 use crate::watch::lookout::Waker;
 
 use super::health::{healthy, metrics, ready};
+use super::runtime::Asking;
 use super::shared::Shared;
 
 /// Connections at once: more are closed unheard.
@@ -46,6 +47,8 @@ pub(super) struct Server {
     pub address: Option<SocketAddr>,
     /// The file that says where it does.
     pub told_in: PathBuf,
+    /// The runtime's own view.
+    pub asking: Asking,
 }
 
 /// Starts the thread.
@@ -68,9 +71,10 @@ pub(super) fn start(server: Server) -> io::Result<()> {
             });
         }
     }
-    let Server { shared, address, told_in, .. } = server;
+    let Server { shared, address, told_in, asking, .. } = server;
     std::thread::Builder::new().name("serve".to_owned()).stack_size(256 << 10).spawn(move || {
         runtime.block_on(async move {
+            tokio::spawn(asking.forever());
             if let Some(address) = address {
                 listen(address, shared, told_in).await;
             }

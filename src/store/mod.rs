@@ -21,6 +21,7 @@ pub mod program;
 pub mod queue;
 pub mod records;
 pub mod removal;
+pub mod runtime;
 pub mod sweep;
 pub mod verdicts;
 

@@ -13,7 +13,8 @@ const STATE: [&str; 6] = ["attachments", "queue", "quarantine", "networks", "pri
 
 /// What is in `runDir`, but for `removing` and `master.lock`, which keep others from writing the master config again. First the one
 /// without which no ADD begins any more, then what holds ADDs up until here.
-const RUN: [&str; 7] = ["epoch", "sandboxes", "status", "sweep", "sweeping", "meta-cnid.health", "adding"];
+const RUN: [&str; 8] =
+    ["epoch", "sandboxes", "status", "sweep", "sweeping", "meta-cnid.health", "runtime.json", "adding"];
 
 /// Says that a cleanup is under way: nobody writes the master config from now on.
 ///

@@ -15,3 +15,5 @@ mod harness;
 mod kill;
 mod pods;
 mod status;
+#[cfg(feature = "daemon")]
+mod view;

@@ -92,12 +92,14 @@ impl Node {
 
     /// Runs a command on the node.
     pub(crate) fn run(&self, command: &[&str]) -> Output {
-        tool("node")
-            .args(["in".as_ref(), self.root.path()])
-            .args(command)
-            .stdin(Stdio::null())
-            .output()
-            .expect("entering the node")
+        self.command(command).output().expect("entering the node")
+    }
+
+    /// A command on the node, to be run.
+    pub(crate) fn command(&self, command: &[&str]) -> Command {
+        let mut program = tool("node");
+        program.args(["in".as_ref(), self.root.path()]).args(command).stdin(Stdio::null());
+        program
     }
 
     /// Runs a command on the node that has to succeed; its stdout.
