@@ -95,7 +95,6 @@ fn wait<T>(future: impl Future<Output = T>) -> T {
 
 /// A server at `socket` that says `text` to its one caller; gives what that said first.
 fn says(socket: &Path, text: String) -> std::thread::JoinHandle<Vec<u8>> {
-    let _ = std::fs::remove_file(socket);
     let listener = std::os::unix::net::UnixListener::bind(socket).unwrap();
     std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
@@ -130,6 +129,7 @@ fn crios_configuration_is_had_where_it_serves_it() {
     assert_eq!(wait(crio_config(&socket)).unwrap(), CRIO);
     let asked = server.join().unwrap();
     assert!(asked.starts_with(b"GET /config HTTP/1.1\r\n"), "{:?}", String::from_utf8_lossy(&asked));
+    let socket = dir.path().join("t");
     let server = says(&socket, "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_owned());
     assert!(wait(crio_config(&socket)).unwrap_err().to_string().ends_with("HTTP status 404 Not Found"));
     server.join().unwrap();

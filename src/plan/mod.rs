@@ -27,6 +27,7 @@ pub mod repair;
 pub mod routes;
 pub mod status;
 pub mod sweep;
+pub mod toml;
 pub mod verify;
 
 use std::net::IpAddr;
