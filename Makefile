@@ -18,7 +18,7 @@ build: tools ## the plugin: static, release
 	@ls -l $(META_CNI_BIN)
 
 test: build ## every test, also those with real runtimes
-	tests/tools/build plugins containerd cri crio-habits
+	tests/tools/build plugins containerd cri crio-habits confdir
 	cargo test
 	fuzz/run 10
 

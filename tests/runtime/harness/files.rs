@@ -58,24 +58,45 @@ impl EtcCni {
 
     /// The cluster's own network: a bridge whose pods have a default route, a port map chained to it.
     pub(crate) fn write_primary(&self, file: &str) {
-        self.write(
-            file,
-            &json!({
-                "cniVersion": self.cni_version,
-                "name": "primary",
-                "plugins": [
-                    {
-                        "type": "bridge", "bridge": "cni0", "isGateway": true, "hairpinMode": true,
-                        "ipam": {
-                            "type": "host-local",
-                            "ranges": [[{"subnet": "10.88.0.0/24"}]],
-                            "routes": [{"dst": "0.0.0.0/0"}],
-                        },
+        self.write(file, &self.primary("primary", "cni0", "10.88.0.0/24"));
+    }
+
+    /// A network that may be the primary, with its name, bridge and subnet.
+    pub(crate) fn primary(&self, name: &str, bridge: &str, subnet: &str) -> Value {
+        json!({
+            "cniVersion": self.cni_version,
+            "name": name,
+            "plugins": [
+                {
+                    "type": "bridge", "bridge": bridge, "isGateway": true, "hairpinMode": true,
+                    "ipam": {
+                        "type": "host-local",
+                        "ranges": [[{"subnet": subnet}]],
+                        "routes": [{"dst": "0.0.0.0/0"}],
                     },
-                    {"type": "portmap", "capabilities": {"portMappings": true}},
-                ],
-            }),
-        );
+                },
+                {"type": "portmap", "capabilities": {"portMappings": true}},
+            ],
+        })
+    }
+
+    /// The daemon's config: these keys, and an `addBudget` that no test waits for the end of.
+    pub(crate) fn write_daemon(&self, keys: &Value) {
+        let mut config = json!({"addBudget": "3s"});
+        for (key, value) in keys.as_object().expect("keys are an object") {
+            config[key] = value.clone();
+        }
+        self.write("meta-cni/daemon.json", &config);
+    }
+
+    /// A file as it is on the host.
+    pub(crate) fn path(&self, file: &str) -> PathBuf {
+        self.path.join(file)
+    }
+
+    /// The master config as it is.
+    pub(crate) fn master(&self) -> Option<String> {
+        fs::read_to_string(self.path("net.d/00-meta-cni.conflist")).ok()
     }
 
     /// `net-a` is a bridge of its own with a port map that must never be given a port; `net-b` is a macvlan. `isGateway`

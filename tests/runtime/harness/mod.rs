@@ -1,12 +1,14 @@
 //! What the tests of this binary stand on: a private node with a real runtime, the pods on it, and one judgement of
 //! "nothing is left" that every test shares.
 
+mod daemon;
 mod files;
 mod node;
 mod pod;
 
+pub(crate) use daemon::{Daemon, Other};
 pub(crate) use files::{EtcCni, Master, POD_ANNOTATIONS};
-pub(crate) use node::{Node, Runtime, text, wait_until};
+pub(crate) use node::{Node, PRIVATE, Place, Runtime, SHARED, text, wait_until};
 pub(crate) use pod::{Pod, Sandbox};
 
 /// Makes one test per runtime out of a function that takes the runtime.

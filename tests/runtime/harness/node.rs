@@ -33,10 +33,30 @@ impl Runtime {
     }
 }
 
+/// Where things of a node are.
+pub(crate) struct Place {
+    /// Its folders on the host, a folder in this one.
+    pub(crate) folders: PathBuf,
+    /// The runtime's conf dir, below /etc/cni.
+    pub(crate) conf_dir: &'static str,
+}
+
+impl Default for Place {
+    fn default() -> Self {
+        Self { folders: std::env::temp_dir(), conf_dir: SHARED }
+    }
+}
+
+/// The conf dir that a runtime reads unless it is told otherwise, and every CNI writes.
+pub(crate) const SHARED: &str = "/etc/cni/net.d";
+
+/// The conf dir that only meta-cni writes.
+pub(crate) const PRIVATE: &str = "/etc/cni/meta-cni/net.d";
+
 /// A running node. Dropping it ends everything that runs on it.
 pub(crate) struct Node {
     pub(crate) etc_cni: EtcCni,
-    root: TempDir,
+    pub(super) root: TempDir,
     script: Child,
 }
 
@@ -53,7 +73,18 @@ impl Node {
 
     /// A node with /etc/cni as `fill` writes it.
     pub(crate) fn start(runtime: Runtime, cni_version: &'static str, fill: impl FnOnce(&EtcCni)) -> Self {
-        let root = tempfile::Builder::new().prefix("node-").tempdir().expect("making the node's folder");
+        Self::start_at(runtime, cni_version, &Place::default(), fill)
+    }
+
+    /// The same with its folders and its conf dir elsewhere.
+    pub(crate) fn start_at(
+        runtime: Runtime,
+        cni_version: &'static str,
+        place: &Place,
+        fill: impl FnOnce(&EtcCni),
+    ) -> Self {
+        let root = tempfile::Builder::new().prefix("node-").tempdir_in(&place.folders);
+        let root = root.expect("making the node's folder");
         let etc_cni = EtcCni::new(&root.path().join("etc-cni"), cni_version);
         fs::create_dir_all(root.path().join("opt-cni/bin")).expect("making the plugins' folder");
         fs::copy(plugin(), root.path().join("opt-cni/bin/meta-cni")).expect("installing the plugin");
@@ -63,7 +94,7 @@ impl Node {
             Runtime::Modules => "modules",
         };
         let mut script = tool("node")
-            .args(["up".as_ref(), root.path(), kind.as_ref()])
+            .args(["up".as_ref(), root.path(), kind.as_ref(), Path::new(place.conf_dir)])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -140,12 +171,19 @@ impl Node {
 
     /// The name of the network that the runtime would give a pod now.
     pub(crate) fn network_name(&self) -> String {
+        self.loaded().name
+    }
+
+    /// What the runtime has loaded from its conf dir.
+    pub(crate) fn loaded(&self) -> Loaded {
         let status = self.cri("Status", &json!({"verbose": true})).expect("asking the runtime for its status");
         let config = status["info"]["cniconfig"].as_str().expect("verbose status shows the CNI config");
         let config: Value = serde_json::from_str(config).expect("the CNI config is JSON");
         let networks = config["Networks"].as_array().map_or(&[][..], Vec::as_slice);
-        let names = networks.iter().filter_map(|network| network["Config"]["Name"].as_str());
-        names.filter(|name| *name != "cni-loopback").collect()
+        let pods = networks.iter().map(|network| &network["Config"]).filter(|list| list["Name"] != "cni-loopback");
+        let word = |key: &str| pods.clone().filter_map(|list| list[key].as_str()).collect();
+        let last = status["info"]["lastCNILoadStatus"].as_str().unwrap_or("no status").to_owned();
+        Loaded { name: word("Name"), text: word("Source"), last }
     }
 
     /// libcni with CRI-O's habits, on the node.
@@ -184,10 +222,19 @@ impl Node {
     }
 }
 
+/// The list of pods as the runtime has it.
+pub(crate) struct Loaded {
+    /// Empty: it has none.
+    pub(crate) name: String,
+    pub(crate) text: String,
+    /// What became of the last look at the conf dir: "OK", or why not.
+    pub(crate) last: String,
+}
+
 impl Drop for Node {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            for log in ["containerd.log", "var-log/meta-cni.log"] {
+            for log in ["containerd.log", "var-log/meta-cni.log", "meta-cnid.log"] {
                 let all = fs::read_to_string(self.root.path().join(log)).unwrap_or_default();
                 let lines: Vec<&str> = all.lines().collect();
                 let last = &lines[lines.len().saturating_sub(25)..];
@@ -209,7 +256,7 @@ pub(crate) fn write_program(path: &Path, script: &str) {
 pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let start = Instant::now();
     while !holds() {
-        assert!(start.elapsed() < Duration::from_secs(15), "waited 15 s until {what}");
+        assert!(start.elapsed() < Duration::from_secs(60), "waited 60 s until {what}");
         std::thread::sleep(Duration::from_millis(20));
     }
 }
@@ -218,15 +265,20 @@ pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-fn tool(name: &str) -> Command {
+pub(super) fn tool(name: &str) -> Command {
     Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tools").join(name))
 }
 
 /// The folder of a part that is built from source; built now if no test run has built it yet.
-fn part(name: &'static str) -> &'static Path {
+pub(super) fn part(name: &'static str) -> &'static Path {
     static CRI: OnceLock<PathBuf> = OnceLock::new();
     static CRIO: OnceLock<PathBuf> = OnceLock::new();
-    let cell = if name == "cri" { &CRI } else { &CRIO };
+    static CONFDIR: OnceLock<PathBuf> = OnceLock::new();
+    let cell = match name {
+        "cri" => &CRI,
+        "confdir" => &CONFDIR,
+        _ => &CRIO,
+    };
     cell.get_or_init(|| {
         let output = tool("build").arg(name).output().expect("starting tests/tools/build");
         assert!(output.status.success(), "tests/tools/build {name}: {}", text(&output.stderr));
@@ -235,7 +287,7 @@ fn part(name: &'static str) -> &'static Path {
 }
 
 /// The plugin as it is released: static, from `make build`.
-fn plugin() -> PathBuf {
+pub(super) fn plugin() -> PathBuf {
     let built = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("x86_64-unknown-linux-musl/release/meta-cni");
     let path = std::env::var_os("META_CNI_BIN").map_or(built, PathBuf::from);
     assert!(path.is_file(), "the plugin is not at {}; `make build` makes it", path.display());

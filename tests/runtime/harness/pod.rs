@@ -38,6 +38,13 @@ impl Pod {
         self
     }
 
+    /// Limits of the node's own annotations: what the pod may send and receive in a second, in bits.
+    pub(crate) fn bandwidth(mut self, ingress: &str, egress: &str) -> Self {
+        self.annotations.insert("kubernetes.io/ingress-bandwidth".to_owned(), ingress.into());
+        self.annotations.insert("kubernetes.io/egress-bandwidth".to_owned(), egress.into());
+        self
+    }
+
     /// The request that kubelet would make of the runtime.
     pub(crate) fn request(&self, node: &Node) -> Value {
         json!({"config": {
@@ -60,7 +67,7 @@ impl Pod {
 
 /// A pod that runs.
 pub(crate) struct Sandbox<'n> {
-    node: &'n Node,
+    pub(crate) node: &'n Node,
     pub(crate) id: String,
     pub(crate) netns: String,
     /// The address the runtime reports for it.
@@ -171,13 +178,13 @@ impl Node {
         let links: Vec<Value> = serde_json::from_str(&self.must(&["ip", "-json", "link"])).expect("ip prints JSON");
         for link in &links {
             let name = link["ifname"].as_str().expect("a link has a name");
-            if !["lo", "cni0", "br-a", "uplink0", "uplink1"].contains(&name) {
+            if !["lo", "cni0", "cni1", "br-a", "uplink0", "uplink1"].contains(&name) {
                 left.insert(format!("link {name}"));
             }
         }
         for rule in self.must(&["nft", "list", "ruleset"]).lines() {
-            // Addresses end in .1 for the gateways; a pod's is any other in the three subnets.
-            let pods = ["10.88.0.", "10.89.1.", "10.89.2."];
+            // Addresses end in .1 for the gateways; a pod's is any other in these subnets.
+            let pods = ["10.87.0.", "10.88.0.", "10.89.1.", "10.89.2."];
             let of_a_pod = |subnet: &&str| {
                 rule.match_indices(*subnet).any(|(at, _)| {
                     let host: String = rule[at + subnet.len()..].chars().take_while(char::is_ascii_digit).collect();
@@ -210,8 +217,10 @@ fn files_left(folder: &Path, left: &mut BTreeSet<String>) {
         }
         let of_a_network = name == "lock" || name.starts_with("last_reserved_ip.");
         // The maker of the epoch may die on the way: at most once per boot, in a place that a boot empties.
-        let of_the_node = ["primary.json", "epoch", "adding", "sweep", "sweeping"].contains(&name.as_str())
-            || name.starts_with(".epoch.");
+        let known = ["primary.json", "epoch", "adding", "sweep", "sweeping"];
+        let of_the_daemon = ["master.json", "master.lock", "meta-cnid.health"];
+        let of_the_node =
+            known.contains(&name.as_str()) || of_the_daemon.contains(&name.as_str()) || name.starts_with(".epoch.");
         if !of_a_network && !of_the_node {
             left.insert(format!("file {}", path.display()));
         }
