@@ -11,9 +11,9 @@ use crate::plan::add::Network;
 use crate::plan::primary::{Primary, choose, guard};
 use crate::profile::Profiles;
 use crate::store::confdir::{Whole, beside, by_name, candidates, file};
-use crate::store::is_dir;
 use crate::store::primary::{LastGood, keep, last_good};
 use crate::store::profiles::profiles;
+use crate::store::{is_dir, networks};
 use crate::watch;
 
 use super::resolve::Manifest;
@@ -217,13 +217,11 @@ impl<'a> Resolver<'a> {
         };
         // A name that no object can have may still be that of a configuration.
         if let Ok(object) = ObjectName::new(name) {
-            match self.manifest(&namespace, &object) {
-                Ok(Some(Manifest { text, list, announce })) => {
-                    let display = Some(format!("{namespace}/{object}"));
-                    return Look::Found(Box::new(Found { text, list, file_name: None, display, announce }));
-                }
+            match networks::find(&self.config.network_dirs, &namespace, &object) {
+                Ok(Some(found)) => return self.of_name(found, &namespace, &object),
                 Ok(None) => {}
-                Err(error) => return Look::Refused(error),
+                // Torn, perhaps: whoever writes it is at it.
+                Err(error) => return Look::Unusable(error.story()),
             }
         }
         match by_name(&self.config.conf_dir, name) {
@@ -244,6 +242,16 @@ impl<'a> Resolver<'a> {
             }
             Ok((None, passed_over)) => Look::Unusable(passed_over.join("; ")),
             Err(error) => Look::Unusable(error.story()),
+        }
+    }
+
+    fn of_name(&self, found: networks::Found, namespace: &Namespace, name: &ObjectName) -> Look {
+        let display = format!("{namespace}/{name}");
+        match self.of_manifest(found, name, &format!("network {display:?}")) {
+            Ok(Manifest { text, list, announce }) => {
+                Look::Found(Box::new(Found { text, list, file_name: None, display: Some(display), announce }))
+            }
+            Err(error) => Look::Refused(error),
         }
     }
 

@@ -9,7 +9,7 @@ use crate::exec::find;
 use crate::npwg::{MOST_ELEMENTS, Namespace, ObjectName, Selection};
 use crate::plan::add::{Binaries, Network, Wanted};
 use crate::store::confdir::by_name;
-use crate::store::networks::{find as find_manifest, nearest};
+use crate::store::networks::{Found, find as find_manifest, nearest};
 use crate::store::{StoreError, confdir};
 
 use super::annotations::Asked;
@@ -139,18 +139,22 @@ impl Resolver<'_> {
         let context = format!("network \"{namespace}/{name}\"");
         let found = find_manifest(&self.config.network_dirs, namespace, name)
             .map_err(|error| unusable(error).in_context(&context))?;
-        let Some(found) = found else { return Ok(None) };
+        found.map(|found| self.of_manifest(found, name, &context)).transpose()
+    }
+
+    /// What the manifest `found` of the network `name` says.
+    pub(super) fn of_manifest(&self, found: Found, name: &ObjectName, context: &str) -> Result<Manifest, CniError> {
         if let Some(resource) = found.nad.resource_name {
             let what =
                 format!("draws devices from {resource:?}, and devices are not supported by this version of meta-cni");
-            return Err(CniError::new(Code::INVALID_CONFIG, what).in_context(&context));
+            return Err(CniError::new(Code::INVALID_CONFIG, what).in_context(context));
         }
         let text = match found.nad.config.filter(|text| !text.trim().is_empty()) {
             Some(text) => text,
-            None => self.on_disk(name).map_err(|error| error.in_context(&context))?,
+            None => self.on_disk(name).map_err(|error| error.in_context(context))?,
         };
-        let list = parsed(text.as_bytes(), Some(name.as_str())).map_err(|error| error.in_context(&context))?;
-        Ok(Some(Manifest { text, list, announce: found.nad.announce }))
+        let list = parsed(text.as_bytes(), Some(name.as_str())).map_err(|error| error.in_context(context))?;
+        Ok(Manifest { text, list, announce: found.nad.announce })
     }
 
     /// The text of the configuration called `name` in `confDir`.

@@ -170,6 +170,22 @@ fn d8_the_last_good_primary_is_used_while_its_file_is_torn() {
     refused(&node.call("ADD", &Sandbox::new()).run(), 11);
 }
 
+#[test]
+fn d8_a_torn_manifest_of_a_primary_by_name_is_waited_for_and_then_the_last_good_one_is_used() {
+    let node = waiting_node();
+    node.master(&json!({ "addBudget": "20s", "clusterNetwork": "cluster" }));
+    node.manifest("kube-system", "cluster.json", "{\"apiVersion\": \"k8s.cni.cncf.io/v1\", ");
+    let sandbox = Sandbox::new();
+    let add = waiting(&node, &sandbox);
+    assert_eq!(node.order(), Vec::<String>::new());
+    node.nad_text("kube-system", "cluster", &primary().to_string());
+    succeeded(&add.wait());
+    node.manifest("kube-system", "cluster.json", "{");
+    succeeded(&node.call("ADD", &Sandbox::new()).run());
+    assert_eq!(node.calls_of("ADD").last().unwrap().network(), "cluster");
+    assert!(node.log().contains("the last good one is"), "{}", node.log());
+}
+
 /// Code 11, at the end of a budget of 700 ms and not much later.
 #[track_caller]
 pub fn ends_at_its_budget(output: &Output, word: &str) {
