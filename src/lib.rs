@@ -26,6 +26,8 @@ pub mod sweep;
 
 pub mod exit;
 
+pub mod install;
+
 pub mod cli;
 #[cfg(feature = "daemon")]
 pub mod daemon;

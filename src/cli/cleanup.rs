@@ -15,6 +15,7 @@ use crate::cni::{CniArgs, CniError, ContainerId, Object, Operation, SearchPath};
 use crate::config::{MasterConfig, Span};
 use crate::exec::Host;
 use crate::gather::after;
+use crate::install::master::{Dirs, lock};
 use crate::plan::cleanup::{Alive, entry};
 use crate::plan::install::{PROGRAM, Places};
 use crate::plan::master::FILE_NAME;
@@ -26,7 +27,6 @@ use crate::store::master::{current, remembered};
 use crate::store::{StoreError, is_dir, removal, remove};
 use crate::sweep::{Settings, sweep};
 
-use super::master::{Dirs, lock};
 use super::{Exit, Problem};
 
 /// How long ADDs that are under way are waited for.
@@ -62,7 +62,7 @@ pub(super) fn run(args: &CleanupArgs, path: Option<&str>) -> Result<(String, Exi
     }
     let places = Places::known(is_dir).or(args.bin_dir.as_deref(), args.conf_dir.as_deref());
     let config = config(args, &places)?;
-    let lock = lock(&config.run_dir)?;
+    let lock = lock(&config.run_dir).map_err(refused)?;
     let given = SearchPath::parse(path.unwrap_or_default()).and(&places.bin_dir);
     let context = Context::new(config, CniArgs::default(), given);
     // From here to the end no ADD comes in between.

@@ -6,7 +6,6 @@ mod carets;
 mod cleanup;
 mod gc;
 mod install;
-mod master;
 mod plan;
 mod probe;
 mod repair;
@@ -49,7 +48,7 @@ enum Command {
     /// Finishes what is left of sandboxes that are gone; plugin calls start it by themselves.
     Gc(gc::GcArgs),
     /// Puts this program where the runtime looks for plugins, and writes the master config if there is none.
-    Install(install::InstallArgs),
+    Install(crate::install::InstallArgs),
     /// Asks plugins which CNI versions they speak, for the daemon: JSON on stdin and stdout.
     #[command(hide = true)]
     Probe,

@@ -10,6 +10,7 @@ use crate::check::rules::nesting::{DELEGATES, META_PLUGIN, MULTUS_IN_MULTUS, NES
 use crate::check::{Document, Kind, check, errors, kind_of};
 use crate::config::MasterConfig;
 use crate::config::places::PROFILES_DIR;
+use crate::install::master::{Dirs, lock, should};
 use crate::plan::master::FILE_NAME;
 use crate::plan::primary::is_config_name;
 use crate::plan::repair::{File, Repair, Step, repair};
@@ -20,7 +21,6 @@ use crate::store::profiles::profiles;
 use crate::store::{MOST_CONFIG, Owner, is_dir, list, read, remove};
 
 use super::carets::visible;
-use super::master::{Dirs, lock, should};
 use super::{DEFAULT_CONFIG, Exit, Problem};
 
 #[derive(Args)]
@@ -60,7 +60,7 @@ pub(super) fn run(args: &RepairArgs) -> Result<(String, Exit), Problem> {
         let exit = if planned.steps.is_empty() { left(&planned) } else { Exit::Findings };
         return Ok((text(&planned, &|step| Ok(foretold(step))).0, exit));
     }
-    let lock = lock(&dirs.run)?;
+    let lock = lock(&dirs.run).map_err(|what| Problem { exit: Exit::Refused, what })?;
     let planned = mending.planned()?;
     let (text, failed) = text(&planned, &|step| mending.act(step, &lock));
     Ok((text, if failed { Exit::Refused } else { left(&planned) }))

@@ -2,13 +2,21 @@
 
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 
 use crate::cni::Object;
 use crate::cni::raw::{text_value, value_of};
+use crate::install::InstallArgs;
 
 /// Where the config is when nobody says; it may be missing there.
 pub use crate::config::places::DAEMON_CONFIG as CONFIG;
+
+/// What else the program does.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Puts the plugin where the runtime says that it looks for plugins, and writes the master config if there is none.
+    Install(InstallArgs),
+}
 
 /// The flags.
 #[derive(Debug, Parser)]
@@ -22,6 +30,9 @@ pub struct Flags {
     /// The daemon's config [default: /etc/cni/meta-cni/daemon.json, which may be missing].
     #[arg(long, short = 'c', alias = "config-file", value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// Does something else than to keep watch.
+    #[command(subcommand)]
+    pub command: Option<Command>,
     /// Asks once, writes what is to be written and ends: 0 when the master config is in place and right, else 4.
     #[arg(long)]
     pub once: bool,
@@ -38,8 +49,8 @@ pub struct Flags {
     #[arg(long, value_name = "PLACE")]
     cluster_network: Option<String>,
     /// Where the runtime answers CRI [default: the first of the usual places at which one does].
-    #[arg(long, value_name = "SOCKET")]
-    cri_socket: Option<String>,
+    #[arg(long, value_name = "SOCKET", global = true)]
+    pub cri_socket: Option<String>,
     /// Where health and metrics are served, or "off" [default: 127.0.0.1:9913].
     #[arg(long, value_name = "ADDRESS")]
     health: Option<String>,

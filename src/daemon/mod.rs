@@ -9,6 +9,7 @@ mod flags;
 mod gather;
 mod health;
 mod hostexec;
+mod install;
 mod keep;
 mod runtime;
 mod serve;
@@ -30,7 +31,7 @@ use crate::store::{MOST_CONFIG, Owner, read};
 use crate::telemetry::{self, Level};
 
 use config::{Config, LogFormat};
-use flags::{CONFIG, Flags};
+use flags::{CONFIG, Command, Flags};
 use keep::Keeper;
 use runtime::Asking;
 use serve::{Server, Wishes};
@@ -49,6 +50,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>, under_journal: bool) -> Ex
             return if error.use_stderr() { Exit::Usage } else { Exit::Clean }.into();
         }
     };
+    if let Some(Command::Install(args)) = &flags.command {
+        return install::run(args, flags.cri_socket.as_deref().map(Path::new)).into();
+    }
     let over = flags.keys();
     let config = match load(&flags, &over) {
         Ok(config) => config,

@@ -72,7 +72,10 @@ impl Asking {
 }
 
 /// The answer with when it was given.
-fn view(answer: Answer, epoch: impl FnOnce() -> Result<String, StoreError>) -> Result<RuntimeView, StoreError> {
+pub(super) fn view(
+    answer: Answer,
+    epoch: impl FnOnce() -> Result<String, StoreError>,
+) -> Result<RuntimeView, StoreError> {
     Ok(RuntimeView {
         version: 1,
         epoch: epoch()?,

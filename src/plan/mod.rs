@@ -22,6 +22,7 @@ pub mod made;
 pub mod master;
 pub mod outcome;
 pub mod primary;
+pub mod private;
 pub mod record;
 pub mod repair;
 pub mod routes;

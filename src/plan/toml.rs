@@ -8,7 +8,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 /// At the end of each line that is ours.
-const OURS: &str = "# written by meta-cni install";
+pub(super) const OURS: &str = "# written by meta-cni install";
 
 /// Before each line that was there instead of the next one.
 const KEPT: &str = "#kept by meta-cni install# ";
@@ -30,7 +30,7 @@ pub fn set(text: &str, path: &[&str], value: &str) -> Result<Option<String>, Str
             }
             Some(_) => return Err(format!("{} is not written as a table of its own", tables.join("."))),
             None => {
-                let names: Vec<String> = tables.iter().map(|name| self::quoted(name)).collect::<Result<_, _>>()?;
+                let names: Vec<String> = tables.iter().map(|name| bare(name)).collect::<Result<_, _>>()?;
                 appended(text, &format!("[{}] {OURS}\n  {key} = {quoted} {OURS}\n", names.join(".")))
             }
         },
@@ -104,6 +104,12 @@ fn found<'t, 'a>(table: &'t DeTable<'a>, path: &[&str]) -> Option<&'t Spanned<De
         (rest, DeValue::Table(table)) => found(table, rest),
         _ => None,
     }
+}
+
+/// A key, in quotes if it needs them.
+fn bare(name: &str) -> Result<String, String> {
+    let is_bare = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
+    if is_bare { Ok(name.to_owned()) } else { quoted(name) }
 }
 
 /// A text as TOML's basic string.

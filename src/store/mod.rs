@@ -16,6 +16,7 @@ pub mod lock;
 pub mod master;
 pub mod networks;
 pub mod primary;
+pub mod private;
 pub mod profiles;
 pub mod program;
 pub mod queue;

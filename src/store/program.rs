@@ -43,7 +43,6 @@ pub fn put(source: &Path, target: &Path) -> Result<Put, StoreError> {
     if !bytes.starts_with(b"\x7fELF") {
         return Err(StoreError::refused(source, "is no executable of this system"));
     }
-    let dir = target.parent().ok_or_else(|| StoreError::refused(target, "has no directory"))?;
     let old = std::fs::symlink_metadata(target).ok();
     let right = |old: &std::fs::Metadata| {
         old.is_file()
@@ -54,30 +53,35 @@ pub fn put(source: &Path, target: &Path) -> Result<Put, StoreError> {
     if old.as_ref().is_some_and(right) && read(target, Owner::File, MOST)?.is_some_and(|old| old == bytes) {
         return Ok(Put::Unchanged);
     }
-    if !dir.is_dir() {
-        make_dir(dir)?;
-        // Everybody's, as packages make it: some runtimes look without being root.
-        std::fs::set_permissions(dir, Permissions::from_mode(MODE)).map_err(StoreError::io("set the mode of", dir))?;
-    }
-    let label = label(target)?;
-    replace(target, dir, &bytes, label.as_deref())?;
-    sync_names(dir)?;
+    replace(target, &bytes, MODE)?;
     Ok(if old.is_some() { Put::Replaced } else { Put::New })
 }
 
-fn replace(target: &Path, dir: &Path, bytes: &[u8], label: Option<&[u8]>) -> Result<(), StoreError> {
+/// Puts `bytes` at `target`, surviving a power cut, with the SELinux label of what was there. The directory is made if it is not there.
+///
+/// # Errors
+/// As [`put`].
+pub(super) fn replace(target: &Path, bytes: &[u8], mode: u32) -> Result<(), StoreError> {
+    let dir = target.parent().ok_or_else(|| StoreError::refused(target, "has no directory"))?;
+    if !dir.is_dir() {
+        make_dir(dir)?;
+        // Everybody's, as packages make it: some runtimes look without being root.
+        std::fs::set_permissions(dir, Permissions::from_mode(0o755)).map_err(StoreError::io("set the mode of", dir))?;
+    }
+    let label = label(target)?;
     let made = tempfile::Builder::new().prefix(&prefix(target)).suffix(SUFFIX).tempfile_in(dir);
     let mut file = made.map_err(StoreError::io("make a temporary file for", target))?;
     file.write_all(bytes).map_err(StoreError::io("write", target))?;
-    let mode = file.as_file().set_permissions(Permissions::from_mode(MODE));
+    let mode = file.as_file().set_permissions(Permissions::from_mode(mode));
     mode.map_err(StoreError::io("set the mode of", target))?;
     if let Some(label) = label {
-        let set = fsetxattr(file.as_file(), LABEL, label, XattrFlags::empty());
+        let set = fsetxattr(file.as_file(), LABEL, &label, XattrFlags::empty());
         set.map_err(|errno| StoreError::io("set the SELinux label of", target)(errno.into()))?;
     }
     file.as_file().sync_all().map_err(StoreError::io("sync", target))?;
     // Closed before it has its name.
-    file.into_temp_path().persist(target).map_err(|error| StoreError::io("rename", target)(error.error))
+    file.into_temp_path().persist(target).map_err(|error| StoreError::io("rename", target)(error.error))?;
+    sync_names(dir)
 }
 
 /// The SELinux label of the file at `path`, if there is one and it has one.
@@ -149,7 +153,7 @@ mod tests {
         assert_eq!(label_of(&target), None);
         let label = b"system_u:object_r:container_runtime_exec_t:s0\0";
         let old = File::open(&target).unwrap();
-        fsetxattr(&old, LABEL, label, XattrFlags::empty())
+        fsetxattr(&old, LABEL, &label, XattrFlags::empty())
             .expect("this test needs root, and a file system with labels");
         assert_eq!(put(&source, &target).unwrap(), Put::Replaced);
         assert_eq!(label_of(&target).as_deref(), Some(label.as_slice()));

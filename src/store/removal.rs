@@ -9,7 +9,8 @@ use super::master::is_removing;
 use super::{Owner, StoreError, exists, is_dir, list, remove, remove_if_empty};
 
 /// What is in `stateDir`; the last is how a cleanup that was cut short knows where all was.
-const STATE: [&str; 6] = ["attachments", "queue", "quarantine", "networks", "primary.json", "master.json"];
+const STATE: [&str; 7] =
+    ["attachments", "queue", "quarantine", "networks", "primary.json", "private.json", "master.json"];
 
 /// What is in `runDir`, but for `removing` and `master.lock`, which keep others from writing the master config again. First the one
 /// without which no ADD begins any more, then what holds ADDs up until here.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Module -> the modules that it may import. Imports point up this table, never down or sideways.
-const IMPORTS: [(&str, &[&str]); 21] = [
+const IMPORTS: [(&str, &[&str]); 22] = [
     ("cni", &[]),
     ("kernel", &[]),
     ("npwg", &["cni", "kernel"]),
@@ -30,6 +30,8 @@ const IMPORTS: [(&str, &[&str]); 21] = [
         "sweep",
         &["cni", "kernel", "npwg", "config", "profile", "plan", "exec", "store", "watch", "netns", "gather", "act"],
     ),
+    // What both programs do when a person installs: neither plugins nor pods are any of its business.
+    ("install", &["cni", "config", "profile", "plan", "store", "watch"]),
     ("exit", &[]),
     ("telemetry", &[]),
     (
@@ -67,12 +69,29 @@ const IMPORTS: [(&str, &[&str]); 21] = [
             "gather",
             "act",
             "sweep",
+            "install",
             "exit",
             "telemetry",
         ],
     ),
     // Never `exec`, `act` or `netns`: the daemon runs no delegate.
-    ("daemon", &["cni", "kernel", "npwg", "config", "profile", "plan", "store", "watch", "cri", "exit", "telemetry"]),
+    (
+        "daemon",
+        &[
+            "cni",
+            "kernel",
+            "npwg",
+            "config",
+            "profile",
+            "plan",
+            "store",
+            "watch",
+            "cri",
+            "install",
+            "exit",
+            "telemetry",
+        ],
+    ),
     ("bin", &["plugin", "cli", "daemon", "telemetry"]),
 ];
 

@@ -12,20 +12,22 @@ use crate::profile::Profiles;
 use crate::store::confdir::candidates;
 use crate::store::master::{MasterLock, remembered};
 
-use super::{Exit, Problem};
-
 /// How long another writer is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The lock of the master config.
-pub(super) fn lock(run_dir: &Path) -> Result<MasterLock, Problem> {
-    let refused = |what| Problem { exit: Exit::Refused, what };
-    crate::store::master::lock(run_dir, "meta-cni", PATIENCE).map_err(refused)
+///
+/// # Errors
+/// The reason as one sentence, with who holds it.
+pub fn lock(run_dir: &Path) -> Result<MasterLock, String> {
+    crate::store::master::lock(run_dir, "meta-cni", PATIENCE)
 }
 
 /// Where state and locks are, and whether somebody said so.
-pub(super) struct Dirs {
+pub struct Dirs {
+    /// `stateDir`.
     pub state: PathBuf,
+    /// `runDir`.
     pub run: PathBuf,
     /// What of it the master config has to say.
     pub keys: Object,
@@ -33,6 +35,7 @@ pub(super) struct Dirs {
 
 impl Dirs {
     /// What the command line says, else the defaults.
+    #[must_use]
     pub fn of(state: Option<&Path>, run: Option<&Path>) -> Self {
         let mut keys = Object::default();
         for (key, dir) in [("stateDir", state), ("runDir", run)] {
@@ -50,7 +53,10 @@ impl Dirs {
 
 /// The master config for the best primary in `conf_dir`, and that primary's file; else why there is none. As the daemon makes it
 /// without a config of its own; plugins that others had appended to the last one are kept.
-pub(super) fn should(conf_dir: &Path, dirs: &Dirs, profiles: &Profiles) -> Result<(String, String), String> {
+///
+/// # Errors
+/// Why there is none, as one sentence.
+pub fn should(conf_dir: &Path, dirs: &Dirs, profiles: &Profiles) -> Result<(String, String), String> {
     let candidates = candidates(conf_dir).map_err(|error| error.story())?;
     let found = match sight(choose(candidates, profiles), &conf_dir.to_string_lossy(), None) {
         Sight::Found(found) => found,
