@@ -1,5 +1,5 @@
-//! `meta-cni probe`: asks plugins on this host which CNI versions they speak, for the daemon, which runs no plugin itself. Question
-//! and answer are JSON, on stdin and stdout.
+//! `meta-cni probe`: asks plugins on this host which CNI versions they speak, and looks for signs of readiness, for the daemon: it runs
+//! no plugin itself, and may be in a container. Question and answer are JSON, on stdin and stdout.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -11,26 +11,32 @@ use crate::cni::{Object, Operation, PluginType, SearchPath};
 use crate::config::places::BIN_DIR;
 use crate::exec::{Host, Runner as _, find};
 use crate::plan::chain::{Process, env_of_node};
-use crate::store::{MOST_CONFIG, Owner};
+use crate::store::{MOST_CONFIG, Owner, exists};
 
 use super::{Exit, Problem, at_most};
 
 /// How long a plugin may take to say what it speaks.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Plugins asked at most.
+/// Plugins asked, and paths looked at, at most.
 const MOST: usize = 64;
 
 #[derive(Deserialize)]
 struct Asked {
+    #[serde(default)]
     plugins: BTreeSet<PluginType>,
     #[serde(default)]
     path: Vec<PathBuf>,
+    /// Signs of readiness.
+    #[serde(default)]
+    ready: Vec<PathBuf>,
 }
 
 #[derive(Serialize)]
 struct Answer {
     plugins: BTreeMap<PluginType, Said>,
+    /// Those of `ready` that are not there.
+    missing: Vec<PathBuf>,
 }
 
 #[derive(Serialize)]
@@ -53,7 +59,8 @@ pub(super) fn run(path: Option<&str>) -> Result<(String, Exit), Problem> {
         let lost = || Said::Error("it could not be asked".to_owned());
         asking.into_iter().map(|asking| asking.join().unwrap_or_else(|_| lost())).collect()
     });
-    let answer = Answer { plugins: plugins.into_iter().zip(said).collect() };
+    let missing = asked.ready.into_iter().take(MOST).filter(|path| !exists(path)).collect();
+    let answer = Answer { plugins: plugins.into_iter().zip(said).collect(), missing };
     Ok((serde_json::to_string(&answer).unwrap_or_default() + "\n", Exit::Clean))
 }
 

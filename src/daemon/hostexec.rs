@@ -35,11 +35,15 @@ pub struct Asked {
     pub plugins: BTreeSet<PluginType>,
     /// Searched for them before anything else.
     pub path: Vec<PathBuf>,
+    /// Signs of readiness that are looked for.
+    pub ready: Vec<PathBuf>,
 }
 
 #[derive(Deserialize)]
 struct Answer {
     plugins: BTreeMap<PluginType, Said>,
+    /// One that is older does not say.
+    missing: Option<BTreeSet<PathBuf>>,
 }
 
 #[derive(Deserialize)]
@@ -50,10 +54,8 @@ struct Said {
 
 /// The versions that `plugins` speak, as far as they say so.
 pub(super) fn versions(config: &Config, plugins: &BTreeSet<PluginType>) -> Spoken {
-    let asked = Asked { plugins: plugins.clone(), path: config.master.bin_dir.clone().into_iter().collect() };
-    let said = run(config, &["probe"], &serde_json::to_string(&asked).unwrap_or_default());
-    let answer = said.and_then(|bytes| serde_json::from_slice::<Answer>(&bytes).map_err(io::Error::other));
-    let mut answer = match answer {
+    let path = config.master.bin_dir.clone().into_iter().collect();
+    let mut answer = match probe(config, &Asked { plugins: plugins.clone(), path, ready: Vec::new() }) {
         Ok(answer) => answer.plugins,
         Err(error) => {
             tracing::warn!(%error, "plugins could not be asked for their versions");
@@ -66,6 +68,19 @@ pub(super) fn versions(config: &Config, plugins: &BTreeSet<PluginType>) -> Spoke
         (!versions.is_empty()).then_some(versions)
     };
     plugins.iter().map(|plugin| (plugin.clone(), spoken(plugin))).collect()
+}
+
+/// Those of `paths` that are not there on the host; `None` when that is not known.
+pub(super) fn missing(config: &Config, paths: Vec<PathBuf>) -> Option<BTreeSet<PathBuf>> {
+    let asked = Asked { plugins: BTreeSet::new(), path: Vec::new(), ready: paths };
+    let answer =
+        probe(config, &asked).inspect_err(|error| tracing::warn!(%error, "signs of readiness could not be looked for"));
+    answer.ok()?.missing
+}
+
+fn probe(config: &Config, asked: &Asked) -> io::Result<Answer> {
+    let said = run(config, &["probe"], &serde_json::to_string(asked).unwrap_or_default())?;
+    serde_json::from_slice(&said).map_err(io::Error::other)
 }
 
 /// Sweeps, as a plugin call that finds it due would; `master` is our plugin's configuration. Nobody waits for what it does.

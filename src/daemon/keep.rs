@@ -20,6 +20,7 @@ use super::config::{Config, PrimaryPlace};
 use super::fights::Fights;
 use super::gather::{Own, Seen, look, places};
 use super::hostexec;
+use super::ready::Readiness;
 use super::shared::Shared;
 
 /// How long the lock of a writer is waited for.
@@ -55,6 +56,8 @@ pub(super) struct Keeper {
     deferred: Option<Duration>,
     /// What was last said, so that it is said once.
     said: BTreeSet<String>,
+    /// Whether the primary can serve, as last seen.
+    readiness: Readiness,
 }
 
 /// What should be on disk.
@@ -90,6 +93,7 @@ impl Keeper {
             satisfied: None,
             deferred: None,
             said: BTreeSet::new(),
+            readiness: Readiness::default(),
         }
     }
 
@@ -109,8 +113,13 @@ impl Keeper {
     /// Watches, asks, and does what is to be done; gives how long to wait at least and at most until it is asked again.
     pub fn once(&mut self) -> (Duration, Duration) {
         let began = self.now();
-        self.lookout.over(&places(&self.config));
-        let (least, most) = self.round();
+        let watched: BTreeSet<_> = self.readiness.places().collect();
+        self.lookout.over(&places(&self.config).into_iter().chain(watched.iter().cloned()).collect());
+        let (least, mut most) = self.round();
+        // What was found to matter only now is to be watched before it is waited for.
+        if self.readiness.places().any(|place| !watched.contains(&place)) {
+            most = Duration::ZERO;
+        }
         self.sweep_if_due();
         // In a storm about half of the time at most is spent on looking; what is short is not paced.
         let took = self.now().saturating_sub(began).saturating_sub(SHORT);
@@ -121,8 +130,10 @@ impl Keeper {
     pub fn round(&mut self) -> (Duration, Duration) {
         let profiles = profiles(&self.config.master.delegate_profiles_dir);
         let seen = look(&self.config, &profiles);
-        let should = self.should(&seen, &profiles);
+        let mut should = self.should(&seen, &profiles);
         let done = self.act(&seen, &should, &profiles);
+        let now = self.now();
+        should.missing.extend(self.readiness.words(&self.config, &seen, &profiles, now));
         let waits = match &done {
             Done::Again(soon, _) => (Duration::ZERO, (*soon).min(self.config.tick)),
             Done::Failed(_) => (AFTER_FAILURE, self.config.tick),

@@ -19,6 +19,7 @@ mod appended;
 mod container;
 mod faults;
 mod fights;
+mod ready;
 mod report;
 mod survives;
 mod told;

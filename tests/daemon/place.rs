@@ -57,6 +57,9 @@ impl Place {
         // Of a node that was swept just now: a sweep would look at this machine's own leases.
         let swept = std::fs::File::create(at("run/sweep")).unwrap();
         swept.set_modified(std::time::UNIX_EPOCH + Duration::from_secs(boot_seconds() + 3600)).unwrap();
+        // No Calico has ever run here, and most tests are about its file alone.
+        let calico = r#"{"name":"calico","match":{"plugin_type_any":["calico"]}}"#;
+        std::fs::write(at("profiles/calico.json"), calico).unwrap();
         let config = json!({
             "cniConfigDir": at("conf"),
             "stateDir": at("state"),
