@@ -8,6 +8,7 @@
 
 #[cfg(test)]
 mod corpus_tests;
+pub mod doctor;
 pub mod finding;
 pub mod members;
 pub mod rules;

@@ -4,6 +4,7 @@
 
 mod carets;
 mod cleanup;
+mod doctor;
 mod gc;
 mod install;
 mod plan;
@@ -54,7 +55,7 @@ enum Command {
     Probe,
     /// Mends nested, cut and left-over files in a directory of configurations, and keeps all that it changes.
     Repair(repair::RepairArgs),
-    /// Shows the attachments of a sandbox and its network status, from the records on this node.
+    /// Says what is wrong with this node and what to do about it; of one sandbox, its attachments and its network status.
     Status(status::StatusArgs),
     /// Looks for what is wrong in configurations: where it is, what follows from it, what to do about it.
     Validate(validate::ValidateArgs),
@@ -116,7 +117,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>, path: Option<&str>) -> Exi
         Command::Install(args) => install::run(&args),
         Command::Probe => probe::run(path),
         Command::Repair(args) => repair::run(&args),
-        Command::Status(args) => status::run(&args),
+        Command::Status(args) => status::run(&args, path),
         Command::Validate(args) => validate::run(&args),
     };
     match done {

@@ -66,6 +66,12 @@ pub(super) fn run(args: &RepairArgs) -> Result<(String, Exit), Problem> {
     Ok((text, if failed { Exit::Refused } else { left(&planned) }))
 }
 
+/// What would be done in `dir`, one sentence each; nothing is touched.
+pub(super) fn foreseen(dir: &Path, dirs: &Dirs, profiles: &Profiles) -> Result<Vec<String>, String> {
+    let mending = Mending { dir, dirs, profiles: profiles.clone() };
+    mending.planned().map(|planned| planned.steps.iter().map(foretold).collect()).map_err(|problem| problem.what)
+}
+
 fn left(planned: &Repair) -> Exit {
     if planned.left.is_empty() { Exit::Clean } else { Exit::Refused }
 }

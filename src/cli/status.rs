@@ -1,7 +1,8 @@
-//! `meta-cni status --container ID`: the attachments of a sandbox, and its network status exactly as the annotation
+//! `meta-cni status`: how the node is (`doctor`). With `--container ID` the attachments of a sandbox, and its network status exactly as the annotation
 //! carries it. From the records, from what plugins told of devices, and from the pod's namespace while that is there.
 
 use std::fmt::Write as _;
+use std::path::PathBuf;
 
 use clap::Args;
 
@@ -13,23 +14,40 @@ use crate::plan::record::{Record, State};
 use crate::store::devinfo;
 use crate::store::records::{Damaged, Records};
 
+use super::doctor::{self, Asked};
 use super::{Common, Exit, Output, Problem};
 
 #[derive(Args)]
 pub(super) struct StatusArgs {
     #[command(flatten)]
     common: Common,
-    /// The sandbox: its container ID, as the runtime knows it.
+    /// A sandbox instead of the node: its container ID, as the runtime knows it.
     #[arg(long, value_name = "ID")]
-    container: String,
-    /// How to print; json is the network status annotation.
+    container: Option<String>,
+    /// Where locks are [default: "runDir" of the master config].
+    #[arg(long, value_name = "DIR")]
+    run_dir: Option<PathBuf>,
+    /// Searched for plugins before anything else; may be given more than once.
+    #[arg(long, value_name = "DIR")]
+    bin_dir: Vec<PathBuf>,
+    /// How to print; json of a sandbox is the network status annotation.
     #[arg(long, value_enum, default_value = "human")]
     output: Output,
 }
 
-/// Reads and prints.
-pub(super) fn run(args: &StatusArgs) -> Result<(String, Exit), Problem> {
-    let id = ContainerId::new(args.container.as_str())
+/// Reads and prints. `path` is `CNI_PATH`.
+pub(super) fn run(args: &StatusArgs, path: Option<&str>) -> Result<(String, Exit), Problem> {
+    let Some(container) = &args.container else {
+        let asked = Asked {
+            config: args.common.config.as_deref(),
+            state_dir: args.common.state_dir.as_deref(),
+            run_dir: args.run_dir.as_deref(),
+            bin_dirs: &args.bin_dir,
+            path,
+        };
+        return doctor::run(&asked, args.output);
+    };
+    let id = ContainerId::new(container.as_str())
         .map_err(|error| Problem { exit: Exit::Usage, what: format!("--container: {error}") })?;
     let state_dir = args.common.records_in()?;
     let found = Records::new(&state_dir).of(&id).map_err(|error| Problem::could_not_look(error.story()))?;

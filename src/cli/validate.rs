@@ -77,6 +77,19 @@ pub(super) fn run(args: &ValidateArgs) -> Result<(String, Exit), Problem> {
     Ok((text, exit))
 }
 
+/// What there is to say about the file at `path`, and about its directory as far as that concerns it; `None` when it is not there.
+pub(super) fn findings(path: &Path, profiles: &Profiles) -> Result<Option<Vec<Finding>>, String> {
+    let Some(own) = document(path, Owner::File).map_err(|error| error.story())? else { return Ok(None) };
+    if let Some(why) = own.refused {
+        return Err(why);
+    }
+    let mut findings = check(&own, profiles);
+    let dir = path.parent().unwrap_or(Path::new("/"));
+    let of_file = |finding: &Finding| finding.file == own.file;
+    findings.extend(directory(dir, &in_directory(dir)?, profiles).into_iter().filter(of_file));
+    Ok(Some(findings))
+}
+
 fn judged(input: &Input, profiles: &Profiles) -> Vec<Finding> {
     let mut findings: Vec<Finding> = input.documents().iter().flat_map(|document| check(document, profiles)).collect();
     if let Input::Directory(path, documents) = input {

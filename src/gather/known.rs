@@ -29,12 +29,18 @@ impl Resolver<'_> {
         };
         every_pod.into_iter().for_each(|network| take("a network of every pod", network.map(Some)));
         take("the auxiliary chain", self.auxiliary());
-        for (namespace, name) in all(&self.config.network_dirs) {
-            let display = format!("{namespace}/{name}");
-            let found = self.manifest(&namespace, &name);
-            let network = found.map(|found| found.map(|Manifest { list, .. }| self.network(Some(display), list, None)));
+        for network in self.manifests() {
             take("a manifest", network);
         }
         known
+    }
+
+    /// Every manifest as a network, or why it cannot be one.
+    pub fn manifests(&self) -> impl Iterator<Item = Result<Option<Network>, CniError>> {
+        all(&self.config.network_dirs).into_iter().map(|(namespace, name)| {
+            let display = format!("{namespace}/{name}");
+            let found = self.manifest(&namespace, &name)?;
+            Ok(found.map(|Manifest { list, .. }| self.network(Some(display), list, None)))
+        })
     }
 }

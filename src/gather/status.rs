@@ -60,7 +60,9 @@ impl Judge {
         let ours = PluginType::new(PLUGIN_TYPE).ok();
         match receiver.recv_timeout(self.left(WHOLE)) {
             Ok(answer) => {
-                if let (true, Some(ours), Ok(epoch)) = (self.keeps, &ours, epoch::epoch(run_dir)) {
+                if self.keeps
+                    && let (Some(ours), Ok(epoch)) = (&ours, epoch::epoch(run_dir))
+                {
                     kept(keep(run_dir, "", ours, &epoch, &answer));
                 }
                 answer

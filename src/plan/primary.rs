@@ -50,6 +50,9 @@ pub struct Primary {
     pub list: NetworkConfigList,
 }
 
+/// What stands against a file that could be the primary as well.
+pub const BEHIND: &str = "another file comes first";
+
 /// The primary among `candidates`, looked at one after the other: only the best one's text is kept.
 #[must_use]
 pub fn choose(candidates: impl IntoIterator<Item = Candidate>, profiles: &Profiles) -> Choice {
@@ -74,7 +77,7 @@ pub fn choose(candidates: impl IntoIterator<Item = Candidate>, profiles: &Profil
                 if best.as_ref().is_none_or(comes_first) {
                     best = Some((known, Primary { file_name: file_name.clone(), bytes, list }));
                 }
-                "another file comes first".to_owned()
+                BEHIND.to_owned()
             }
         };
         choice.verdicts.push(Verdict { file_name, rejected: Some(rejected) });

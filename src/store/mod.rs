@@ -230,6 +230,13 @@ pub fn is_untidy(path: &Path) -> bool {
     names.iter().any(|name| name.ends_with(".tmp")) || (names.is_empty() && is_dir(path))
 }
 
+/// Device and inode of the file at `path` itself, for finding out who has it open.
+#[must_use]
+pub fn identity(path: &Path) -> Option<(u64, u64)> {
+    let metadata = std::fs::symlink_metadata(path).ok()?;
+    Some((metadata.dev(), metadata.ino()))
+}
+
 /// True if something is at `path`.
 #[must_use]
 pub fn exists(path: &Path) -> bool {

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use serde::Deserialize;
+
 use crate::cni::names::distance;
 use crate::npwg::nad::{Format, Nad};
 use crate::npwg::{Namespace, ObjectName};
@@ -57,6 +59,51 @@ pub fn all(dirs: &[PathBuf]) -> BTreeSet<(Namespace, ObjectName)> {
         }
     }
     names
+}
+
+/// Manifests behind one of the same name in an earlier directory, or of an earlier ending: the one that is taken, and the one
+/// that is not.
+#[must_use]
+pub fn hidden(dirs: &[PathBuf]) -> Vec<(PathBuf, PathBuf)> {
+    let mut hidden = Vec::new();
+    for (namespace, name) in all(dirs) {
+        let files =
+            dirs.iter().flat_map(|dir| ENDINGS.map(|ending| dir.join(&namespace).join(format!("{name}.{ending}"))));
+        let mut there = files.filter(|path| super::exists(path));
+        if let Some(taken) = there.next() {
+            hidden.extend(there.map(|path| (taken.clone(), path)));
+        }
+    }
+    hidden
+}
+
+/// The marker of the snapshot: `networks/.synced` (docs/state.md).
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Synced {
+    /// The API server's `resourceVersion`.
+    pub revision: String,
+    /// When, RFC 3339.
+    pub time: String,
+    /// In which epoch.
+    pub epoch: String,
+}
+
+/// Where the snapshot is.
+#[must_use]
+pub fn snapshot(state_dir: &Path) -> PathBuf {
+    state_dir.join("networks")
+}
+
+/// The marker of the snapshot; `None` when there is none.
+///
+/// # Errors
+/// [`StoreError`] when it cannot be read, or is none.
+pub fn synced(state_dir: &Path) -> Result<Option<Synced>, StoreError> {
+    let path = snapshot(state_dir).join(".synced");
+    let Some(bytes) = read(&path, Owner::Us, 64 << 10)? else { return Ok(None) };
+    serde_json::from_slice(&bytes)
+        .map(Some)
+        .map_err(|error| StoreError::refused(&path, format!("is no marker: {error}")))
 }
 
 fn parse(path: &Path, ending: &str, bytes: &[u8]) -> Result<Nad, StoreError> {

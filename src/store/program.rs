@@ -153,7 +153,7 @@ mod tests {
         assert_eq!(label_of(&target), None);
         let label = b"system_u:object_r:container_runtime_exec_t:s0\0";
         let old = File::open(&target).unwrap();
-        fsetxattr(&old, LABEL, &label, XattrFlags::empty())
+        fsetxattr(&old, LABEL, label, XattrFlags::empty())
             .expect("this test needs root, and a file system with labels");
         assert_eq!(put(&source, &target).unwrap(), Put::Replaced);
         assert_eq!(label_of(&target).as_deref(), Some(label.as_slice()));

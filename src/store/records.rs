@@ -183,6 +183,20 @@ impl Records {
     }
 }
 
+/// What was put aside for good: each file, with the first line of its reason.
+///
+/// # Errors
+/// [`StoreError`] when the directory cannot be listed.
+pub fn quarantined(state_dir: &Path) -> Result<Vec<(PathBuf, String)>, StoreError> {
+    let dir = state_dir.join("quarantine");
+    let files = list(&dir)?.into_iter().filter(|name| !name.ends_with(".reason") && !name.starts_with('.'));
+    let reason = |name: &String| {
+        let text = read(&dir.join(format!("{name}.reason")), Owner::Us, 64 << 10).ok().flatten().unwrap_or_default();
+        String::from_utf8_lossy(&text).lines().next().unwrap_or_default().to_owned()
+    };
+    Ok(files.map(|name| (dir.join(&name), reason(&name))).collect())
+}
+
 /// A damaged file that was put aside.
 #[derive(Debug)]
 pub struct Aside {

@@ -15,7 +15,7 @@ const LASTS: u64 = 60;
 const MOST: u64 = 256 << 10;
 
 /// The runtime's own view.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RuntimeView {
     /// 1.

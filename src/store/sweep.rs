@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::plan::leases::Looked;
 
 use super::lock::{open, try_file};
-use super::{Owner, StoreError, list, read, remove};
+use super::{Owner, StoreError, identity, list, read, remove};
 
 /// Nobody sets a time further away: one that is was set by the calendar, as that of a file which was just made.
 const FURTHEST: u64 = 2 * 3600;
@@ -97,8 +97,17 @@ pub fn sweeping(run_dir: &Path) -> Result<Option<File>, StoreError> {
 /// Device and inode of the file that [`sweeping`] locks.
 #[must_use]
 pub fn sweeping_file(run_dir: &Path) -> Option<(u64, u64)> {
-    let metadata = std::fs::symlink_metadata(run_dir.join("sweeping")).ok()?;
-    Some((metadata.dev(), metadata.ino()))
+    identity(&run_dir.join("sweeping"))
+}
+
+/// When the next sweep is due, in seconds of `CLOCK_BOOTTIME`, and how long ago that was said; `None` when nobody has said it at
+/// `now`.
+#[must_use]
+pub fn said(run_dir: &Path, now: u64) -> Option<(u64, Option<Duration>)> {
+    let metadata = std::fs::symlink_metadata(path_of(run_dir)).ok()?;
+    let at = u64::try_from(metadata.mtime()).ok().filter(|at| *at <= now.saturating_add(FURTHEST))?;
+    let when = u64::try_from(metadata.ctime()).ok().map(|seconds| UNIX_EPOCH + Duration::from_secs(seconds));
+    Some((at, when.and_then(ago)))
 }
 
 /// Temporary files in `dir` whose writers died long ago.
@@ -118,7 +127,11 @@ pub fn remove_all(paths: &[PathBuf]) -> Vec<StoreError> {
 
 /// For how long the file has been as it is, by the calendar.
 fn age(path: &Path) -> Option<Duration> {
-    SystemTime::now().duration_since(std::fs::symlink_metadata(path).ok()?.modified().ok()?).ok()
+    ago(std::fs::symlink_metadata(path).ok()?.modified().ok()?)
+}
+
+fn ago(time: SystemTime) -> Option<Duration> {
+    SystemTime::now().duration_since(time).ok()
 }
 
 /// When the file was last written, in seconds since 1970 by the clock of then.

@@ -17,6 +17,7 @@ mod place;
 mod appears;
 mod appended;
 mod container;
+mod doctor;
 mod faults;
 mod fights;
 mod ready;

@@ -23,6 +23,7 @@ mod cli;
 mod damage;
 mod devinfo;
 mod disk;
+mod doctor;
 mod foreign;
 mod gc;
 mod gc_command;
