@@ -16,15 +16,18 @@ use crate::config::{MasterConfig, Span};
 use crate::exec::Host;
 use crate::gather::after;
 use crate::install::master::{Dirs, lock};
+use crate::install::private::{Back, back};
 use crate::plan::cleanup::{Alive, entry};
 use crate::plan::install::{PROGRAM, Places};
 use crate::plan::master::FILE_NAME;
+use crate::plan::private::Layout;
 use crate::plan::record::Record;
 use crate::store::atomic::tidy;
 use crate::store::foreign::LIBCNI_CACHE;
 use crate::store::lock::Adding;
-use crate::store::master::{current, remembered};
-use crate::store::{StoreError, is_dir, removal, remove};
+use crate::store::master::{self, MasterLock, current, remembered};
+use crate::store::runtime::fresh;
+use crate::store::{StoreError, is_dir, private, removal, remove};
 use crate::sweep::{Settings, sweep};
 
 use super::{Exit, Problem};
@@ -40,6 +43,9 @@ pub(super) struct CleanupArgs {
     /// For the preStop hook of a DaemonSet: only if the daemon says that the DaemonSet is going.
     #[arg(long)]
     hook: bool,
+    /// Restarts the runtime, if it has to read another directory first.
+    #[arg(long)]
+    restart: bool,
     /// Where the plugin is [default: that of the node's distribution, else /opt/cni/bin].
     #[arg(long, value_name = "DIR")]
     bin_dir: Option<PathBuf>,
@@ -60,7 +66,7 @@ pub(super) fn run(args: &CleanupArgs, path: Option<&str>) -> Result<(String, Exi
         let text = "no daemon says that its DaemonSet is being deleted: everything stays\n";
         return Ok((text.to_owned(), Exit::Clean));
     }
-    let places = Places::known(is_dir).or(args.bin_dir.as_deref(), args.conf_dir.as_deref());
+    let mut places = Places::known(is_dir).or(args.bin_dir.as_deref(), args.conf_dir.as_deref());
     let config = config(args, &places)?;
     let lock = lock(&config.run_dir).map_err(refused)?;
     let given = SearchPath::parse(path.unwrap_or_default()).and(&places.bin_dir);
@@ -77,8 +83,17 @@ pub(super) fn run(args: &CleanupArgs, path: Option<&str>) -> Result<(String, Exi
         )));
     }
     let dir = &context.config.run_dir;
+    let layout = private::layout(&context.config.state_dir).map_err(story)?;
+    let mut text = String::new();
+    if let Some(layout) = &layout {
+        places.conf_dir.clone_from(&layout.from);
+        // First the runtime reads the primary's directory again: until then our file stays in both.
+        if let Some(why) = shared(&context, layout, args.restart, &lock, &mut text)? {
+            return Ok((format!("{text}{why}\n"), Exit::Refused));
+        }
+    }
     removal::begin(dir).map_err(story)?;
-    let text = taken_off(&context, &places, args.force).map_err(|problem| Problem {
+    text += &taken_off(&context, &places, args.force, layout.as_ref()).map_err(|problem| Problem {
         what: format!(
             "{}; nobody writes the master config until a cleanup is done, or `meta-cni install` ends it",
             problem.what
@@ -89,7 +104,34 @@ pub(super) fn run(args: &CleanupArgs, path: Option<&str>) -> Result<(String, Exi
     Ok((text, Exit::Clean))
 }
 
-fn taken_off(context: &Context, places: &Places, force: bool) -> Result<String, Problem> {
+/// Undoes a private conf dir; why the rest has to wait, if it has to.
+fn shared(
+    context: &Context,
+    layout: &Layout,
+    restarts: bool,
+    lock: &MasterLock,
+    text: &mut String,
+) -> Result<Option<String>, Problem> {
+    let (state_dir, run_dir) = (&context.config.state_dir, &context.config.run_dir);
+    let undone =
+        back(layout, lock, master::Places { run_dir, state_dir }, (restarts, fresh(run_dir))).map_err(refused)?;
+    let (lines, waits) = match undone {
+        Back::Done(lines) => (lines, false),
+        Back::Restart(lines) => (lines, true),
+    };
+    for line in lines {
+        let _ = writeln!(text, "{line}");
+    }
+    let unit = layout.runtime.unit();
+    Ok(waits.then(|| {
+        format!(
+            "{unit} has to read {} again before anything is removed: restart it and do this again, or say --restart",
+            layout.from.display()
+        )
+    }))
+}
+
+fn taken_off(context: &Context, places: &Places, force: bool, layout: Option<&Layout>) -> Result<String, Problem> {
     let mut text = String::new();
     let swept =
         sweep(context, Settings { force, ..Settings::default() })?.ok_or_else(|| refused("a sweep is under way"))?;
@@ -113,6 +155,10 @@ fn taken_off(context: &Context, places: &Places, force: bool) -> Result<String, 
     let _ = writeln!(text, "pods whose primary network the runtime deletes by itself now: {}", alive.primary.len());
     removal::master(&places.conf_dir).map_err(story)?;
     let _ = writeln!(text, "{}: removed", places.conf_dir.join(FILE_NAME).display());
+    if let Some(layout) = layout {
+        private::forget(&context.config.state_dir, layout).map_err(story)?;
+        let _ = writeln!(text, "{}: removed", layout.to.join(FILE_NAME).display());
+    }
     for record in &alive.primary {
         dropped(context, record).map_err(story)?;
     }

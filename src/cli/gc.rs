@@ -14,7 +14,7 @@ use crate::store::{MOST_STATE, Owner};
 use crate::sweep::{Action, Report, Settings, What, sweep, sweeper};
 use crate::telemetry::{self, Level, LogSettings};
 
-use super::{Common, DEFAULT_CONFIG, Exit, Output, Problem, at_most};
+use super::{Common, Exit, Output, Problem, at_most, default_config};
 
 #[derive(Args)]
 pub(super) struct GcArgs {
@@ -81,7 +81,7 @@ fn another(context: &Context, queued: bool) -> Result<(String, Exit), Problem> {
 
 /// The master config: from a file as a person has it, or as a runtime gave it to a plugin call. A primary network is not needed.
 fn config(args: &GcArgs) -> Result<MasterConfig, Problem> {
-    let path = args.common.config.as_deref().unwrap_or(Path::new(DEFAULT_CONFIG));
+    let path = &args.common.config.clone().unwrap_or_else(default_config);
     let piped = path == Path::new("-");
     let owner = if piped { Owner::Anybody } else { Owner::Admin };
     let bytes = at_most(path, owner, MOST_STATE)?;

@@ -23,7 +23,9 @@ use crate::cni::{CniError, Code};
 use crate::config::MasterConfig;
 use crate::config::places::STATE_DIR;
 use crate::exit::Exit;
-use crate::store::{MOST_CONFIG, Owner, read};
+use crate::plan::master::FILE_NAME;
+use crate::plan::private::DIR;
+use crate::store::{MOST_CONFIG, Owner, exists, read};
 
 /// Where the master config is when nobody says.
 const DEFAULT_CONFIG: &str = "/etc/cni/net.d/00-meta-cni.conflist";
@@ -139,7 +141,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>, path: Option<&str>) -> Exi
 impl Common {
     /// The master config, with what the command line says over it.
     fn master(&self) -> Result<MasterConfig, Problem> {
-        let path = self.config.as_deref().unwrap_or(Path::new(DEFAULT_CONFIG));
+        let default = default_config();
+        let path = self.config.as_deref().unwrap_or(&default);
         let bytes = bytes_of(path, Owner::Admin)?;
         let config = MasterConfig::from_file(&bytes).and_then(MasterConfig::with_primary);
         let mut config = config.map_err(|error| Problem {
@@ -158,6 +161,12 @@ impl Common {
             (None, None) => Ok(self.master().map_or_else(|_| STATE_DIR.into(), |config| config.state_dir)),
         }
     }
+}
+
+/// The master config when nobody says which: in the conf dir, or in the private one.
+fn default_config() -> PathBuf {
+    let private = Path::new(DIR).join(FILE_NAME);
+    if !exists(Path::new(DEFAULT_CONFIG)) && exists(&private) { private } else { DEFAULT_CONFIG.into() }
 }
 
 fn bytes_of(path: &Path, owner: Owner) -> Result<Vec<u8>, Problem> {

@@ -17,6 +17,7 @@ use crate::config::keys::is_setting;
 use crate::config::master::PLUGIN_TYPE;
 use crate::config::places::CONF_DIR;
 use crate::plan::master::Settings;
+use crate::plan::private::Layout;
 
 /// Where metrics and health are when nobody says.
 const HEALTH: &str = "127.0.0.1:9913";
@@ -71,6 +72,8 @@ pub enum LogFormat {
 pub struct Config {
     /// The runtime's conf dir, in which the master config is kept.
     pub conf_dir: PathBuf,
+    /// What was decided of a private conf dir, by the last look.
+    pub layout: Option<Layout>,
     /// Where the primary is.
     pub primary: PrimaryPlace,
     /// What goes into the master config.
@@ -147,6 +150,7 @@ impl Config {
             log_level: text(object, "logLevel")?,
             log_format: get(object, "logFormat", "\"text\", \"journal\" or \"json\"")?.unwrap_or_default(),
             conf_dir: absolute(conf_dir)?,
+            layout: None,
             primary,
             settings,
             master,

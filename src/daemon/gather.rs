@@ -13,6 +13,7 @@ use crate::store::master::{current, is_removing, remembered};
 use crate::store::{exists, is_dir, list, networks};
 
 use super::config::{Config, PrimaryPlace};
+use super::moving::home;
 
 /// What was seen.
 pub(super) struct Seen {
@@ -63,7 +64,7 @@ impl Own {
 
 /// Looks.
 pub(super) fn look(config: &Config, profiles: &Profiles) -> Seen {
-    let own = own(&config.conf_dir);
+    let own = own(home(config));
     let remembered = remembered(&config.master.state_dir);
     let last = || master::lint(remembered.as_ref()?.as_bytes()).ok();
     let reference = own.parts().map(|(_, primary)| primary.to_owned()).or_else(last);
@@ -72,7 +73,7 @@ pub(super) fn look(config: &Config, profiles: &Profiles) -> Seen {
         PrimaryPlace::Pinned(name) => pinned(config, name, profiles),
     };
     let not_ready = config.master.readiness_indicator_file.clone().filter(|path| !exists(path));
-    let mut names = list(&config.conf_dir).unwrap_or_default();
+    let mut names = list(home(config)).unwrap_or_default();
     names.retain(|name| name.starts_with(FILE_NAME));
     Seen { primary, own, remembered, names, removing: is_removing(&config.master.run_dir), not_ready }
 }
@@ -156,7 +157,7 @@ fn judged(reference: &str, from: &str, whole: Whole) -> Sight {
 
 /// The directories in which something may change that matters.
 pub(super) fn places(config: &Config) -> BTreeSet<PathBuf> {
-    let mut dirs = vec![config.conf_dir.clone(), config.master.delegate_profiles_dir.clone()];
+    let mut dirs = vec![config.conf_dir.clone(), home(config).to_owned(), config.master.delegate_profiles_dir.clone()];
     match &config.primary {
         PrimaryPlace::BestOf(dir) => dirs.push(dir.clone()),
         PrimaryPlace::Pinned(name) if name.contains('/') => {

@@ -20,6 +20,7 @@ use super::config::{Config, PrimaryPlace};
 use super::fights::Fights;
 use super::gather::{Own, Seen, look, places};
 use super::hostexec;
+use super::moving::{decided, home, settings, settle};
 use super::ready::Readiness;
 use super::shared::Shared;
 
@@ -104,7 +105,7 @@ impl Keeper {
 
     /// Removes what writers that died left behind, before anything else.
     pub fn tidy(&self) {
-        let tidied = self.lock().and_then(|lock| lock.tidy(&self.config.conf_dir).map_err(|error| error.story()));
+        let tidied = self.lock().and_then(|lock| lock.tidy(home(&self.config)).map_err(|error| error.story()));
         if let Err(error) = tidied {
             tracing::warn!(error, "temporary files of dead writers were not looked for");
         }
@@ -113,6 +114,7 @@ impl Keeper {
     /// Watches, asks, and does what is to be done; gives how long to wait at least and at most until it is asked again.
     pub fn once(&mut self) -> (Duration, Duration) {
         let began = self.now();
+        self.config.layout = decided(&self.config);
         let watched: BTreeSet<_> = self.readiness.places().collect();
         self.lookout.over(&places(&self.config).into_iter().chain(watched.iter().cloned()).collect());
         let (least, mut most) = self.round();
@@ -128,10 +130,17 @@ impl Keeper {
 
     /// Gather, plan, act, report.
     pub fn round(&mut self) -> (Duration, Duration) {
+        self.config.layout = decided(&self.config);
         let profiles = profiles(&self.config.master.delegate_profiles_dir);
         let seen = look(&self.config, &profiles);
         let mut should = self.should(&seen, &profiles);
         let done = self.act(&seen, &should, &profiles);
+        if let (Done::Right, Some(text)) = (&done, &should.be) {
+            match settle(&self.config, text, || self.lock()) {
+                Ok(note) => should.notes.extend(note),
+                Err(why) => should.notes.push(format!("our file where the runtime is to leave: {why}")),
+            }
+        }
         let now = self.now();
         should.missing.extend(self.readiness.words(&self.config, &seen, &profiles, now));
         let waits = match &done {
@@ -167,7 +176,7 @@ impl Keeper {
                 _ => {
                     let (appended, mut notes) = appended(seen, profiles);
                     self.ask_versions(seen, &appended);
-                    let made = master::master(&self.config.settings, found, &appended, &self.spoken.0);
+                    let made = master::master(&settings(&self.config), found, &appended, &self.spoken.0);
                     notes.extend(made.notes);
                     Should { be: Some(made.text), missing: Vec::new(), notes }
                 }
@@ -217,7 +226,7 @@ impl Keeper {
         }
         let places = Places { run_dir: &self.config.master.run_dir, state_dir: &self.config.master.state_dir };
         let written =
-            self.lock().and_then(|lock| lock.write(&self.config.conf_dir, text, places).map_err(|error| error.story()));
+            self.lock().and_then(|lock| lock.write(home(&self.config), text, places).map_err(|error| error.story()));
         match written {
             Ok(Written::Removing) => Done::Again(SOON, "a cleanup has begun: nothing is written".to_owned()),
             Ok(written) => {
@@ -253,7 +262,7 @@ impl Keeper {
             return;
         }
         self.shared.count(|counters| counters.writes += 1);
-        let path = self.config.conf_dir.join(master::FILE_NAME);
+        let path = home(&self.config).join(master::FILE_NAME);
         if !restores {
             tracing::info!(path = %path.display(), "master config written");
             return;

@@ -11,6 +11,7 @@ mod health;
 mod hostexec;
 mod install;
 mod keep;
+mod moving;
 mod ready;
 mod runtime;
 mod serve;

@@ -31,6 +31,7 @@ mod install;
 mod leaks;
 mod leases;
 mod log;
+mod private;
 mod ready;
 mod real;
 mod records;

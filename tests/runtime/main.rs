@@ -18,6 +18,8 @@ mod harness;
 mod kill;
 mod pods;
 mod primary;
+#[cfg(feature = "daemon")]
+mod private;
 mod rewrites;
 mod rollout;
 mod status;
