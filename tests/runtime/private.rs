@@ -8,7 +8,7 @@ use std::process::Output;
 use serde_json::{Value, json};
 
 use crate::harness::{EtcCni, Node, Pod, Runtime, on_each_runtime, text, wait_until, write_program};
-use crate::view::{Daemon, view};
+use crate::view::{daemon, view};
 
 on_each_runtime! {
     /// There and back: the runtime's configuration, and what it says of it, are the same but for the directory.
@@ -172,7 +172,7 @@ fn check_daemon(runtime: Runtime) {
     // Nobody has asked the runtime which one it is.
     let (exit, said, errors) = install(&node, PLUGIN, &flags);
     assert!(exit == Some(4) && errors.contains("say --runtime"), "{exit:?} {said}{errors}");
-    let _daemon = Daemon::start(&node, &json!({"tick": "1s", "health": "off", "program": PLUGIN}));
+    let _daemon = daemon(&node, &json!({"tick": "1s", "health": "off", "program": PLUGIN}));
     wait_until("the runtime was asked", || view(&node).is_some_and(|view| view["network"] == "meta-cni"));
     let (exit, said, errors) = install(&node, PLUGIN, &flags);
     assert_eq!(exit, Some(0), "{said}{errors}");

@@ -1,35 +1,20 @@
 //! The runtime's own view, as a real daemon hears it from a real runtime: `runtime.json` says what CRI says, and goes stale with it.
 
 use std::fs;
-use std::process::{Child, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::harness::{Master, Node, Runtime, on_each_runtime, wait_until};
+use crate::harness::{Daemon, Master, Node, Runtime, on_each_runtime, wait_until};
 
 on_each_runtime! {
     /// What `runtime.json` says is what the runtime says; when it dies the file stays as it was, and grows old.
     runtime_json_is_the_runtimes_own_view => check_view;
 }
 
-/// The real daemon on a node, every path at its default.
-pub(crate) struct Daemon(Child);
-
-impl Daemon {
-    pub(crate) fn start(node: &Node, config: &Value) -> Self {
-        node.etc_cni.write("meta-cni/daemon.json", config);
-        let log = fs::File::create(node.folder("daemon.log")).expect("making the daemon's log");
-        let mut command = node.command(&[env!("CARGO_BIN_EXE_meta-cnid")]);
-        Self(command.stdout(Stdio::null()).stderr(log).spawn().expect("starting the daemon"))
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        // This is who waits for it; the daemon itself ends with the node.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+/// The daemon on a node, every path at its default, with this config.
+pub(crate) fn daemon<'n>(node: &'n Node, config: &Value) -> Daemon<'n> {
+    node.etc_cni.write("meta-cni/daemon.json", config);
+    Daemon::start(node)
 }
 
 /// `runtime.json` as it is now.
@@ -41,13 +26,9 @@ fn boot(view: &Value) -> u64 {
     view["boot"].as_u64().expect("seconds since boot")
 }
 
-fn log(node: &Node) -> String {
-    fs::read_to_string(node.folder("daemon.log")).expect("reading the daemon's log")
-}
-
 fn check_view(runtime: Runtime) {
     let node = Node::start(runtime, runtime.cni_version(), |etc| etc.write_all(&Master::default()));
-    let _daemon = Daemon::start(
+    let daemon = daemon(
         &node,
         &json!({"tick": "1s", "health": "off", "multusAutoconfigDir": "/etc/cni/primary.d", "program": "/opt/cni/bin/meta-cni"}),
     );
@@ -69,11 +50,11 @@ fn check_view(runtime: Runtime) {
     wait_until("it is asked again", || view(&node).is_some_and(|view| boot(&view) > boot(&first)));
 
     node.crash_runtime();
-    wait_until("the daemon says that the runtime does not answer", || log(&node).contains("is not known"));
+    wait_until("the daemon says that the runtime does not answer", || daemon.log().contains("is not known"));
     let stale = view(&node).expect("a view");
     std::thread::sleep(std::time::Duration::from_millis(2500));
     assert_eq!(view(&node).expect("a view"), stale, "nobody was asked, so nothing is written");
-    assert_eq!(log(&node).matches("is not known").count(), 1, "it is said once: {}", log(&node));
+    assert_eq!(daemon.log().matches("is not known").count(), 1, "it is said once: {}", daemon.log());
     node.start_runtime();
     wait_until("the runtime answers again", || view(&node).is_some_and(|view| boot(&view) > boot(&stale)));
 }
