@@ -47,9 +47,14 @@ pub(super) fn settle(
     let view = runtime::fresh(run_dir);
     let reads = |dir: &Path| view.as_ref().is_some_and(|view| view.conf_dir.components().eq(dir.components()));
     let path = other.join(FILE_NAME);
+    // Under the lock: `install` and `cleanup` decide under it, and the way may be another by now.
+    let same = || decided(config) == config.layout;
     if reads(home) {
         if exists(&path) {
             let _lock = lock()?;
+            if !same() {
+                return Ok(None);
+            }
             removal::master(other).map_err(|error| error.story())?;
             tracing::info!(path = %path.display(), "removed: the runtime reads the other directory now");
         }
@@ -64,7 +69,10 @@ pub(super) fn settle(
     let may = !whole || matches!(adding(run_dir, Adding::None), Ok(Some(_)));
     if wanted && may {
         let places = Places { run_dir, state_dir: &config.master.state_dir };
-        lock()?.write(other, text, places).map_err(|error| error.story())?;
+        let lock = lock()?;
+        if same() {
+            lock.write(other, text, places).map_err(|error| error.story())?;
+        }
     }
     Ok(reads(other)
         .then(|| format!("the runtime reads {} until it is restarted, then {}", other.display(), home.display())))
