@@ -8,7 +8,7 @@ use std::path::Path;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 use crate::kernel::isolated;
-use crate::place::{Place, wrong};
+use crate::place::{Place, eventually, wrong};
 
 /// System calls by which the files change, or are reached.
 const FILES: [&str; 18] = [
@@ -183,7 +183,8 @@ fn d2_on_a_full_disk_the_old_file_stays_and_the_new_one_comes_when_there_is_room
         daemon.says("No space left on device");
         assert_eq!(scene.judge("full"), "old");
         assert_eq!(scene.place.strays(), Vec::<String>::new());
-        assert!(daemon.get("/readyz").1.contains("cannot be written"));
+        // It is in the log before it is told.
+        eventually("the reason", || daemon.get("/readyz").1.contains("cannot be written").then_some(()));
         std::fs::remove_file(scene.place.conf("filler")).unwrap();
         scene.place.keeps("10-calico.conflist", "ips");
         daemon.ready();
