@@ -39,13 +39,13 @@ pub(super) struct StatusArgs {
 pub(super) fn run(args: &StatusArgs, path: Option<&str>) -> Result<(String, Exit), Problem> {
     let Some(container) = &args.container else {
         let asked = Asked {
-            config: args.common.config.as_deref(),
-            state_dir: args.common.state_dir.as_deref(),
-            run_dir: args.run_dir.as_deref(),
-            bin_dirs: &args.bin_dir,
-            path,
+            config: args.common.config.clone(),
+            state_dir: args.common.state_dir.clone(),
+            run_dir: args.run_dir.clone(),
+            bin_dirs: args.bin_dir.clone(),
+            path: path.map(str::to_owned),
         };
-        return doctor::run(&asked, args.output);
+        return doctor::run(asked, args.output);
     };
     let id = ContainerId::new(container.as_str())
         .map_err(|error| Problem { exit: Exit::Usage, what: format!("--container: {error}") })?;

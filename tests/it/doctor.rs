@@ -1,6 +1,7 @@
 //! G3, D15: `meta-cni status` says how a node is: each thing in a line, each wrong one with what to do, the exit code for programs.
 
 use crate::harness::{Node, Sandbox, boot_seconds, files_below, plugin_under_test};
+use crate::ready::Hanging;
 use crate::scene::*;
 use crate::sweep::{entry_path, gone, loud};
 use serde_json::{Value, json};
@@ -501,6 +502,46 @@ fn g3_what_cannot_be_looked_at_is_told_by_the_exit_code() {
     // What is surely wrong counts more.
     node.write("run/meta-cnid.health", "127.0.0.1:1");
     said(&node).ends(1);
+}
+
+#[test]
+fn g3_a_disk_that_hangs_is_said_after_what_could_be_seen() {
+    crate::kernel::isolated(|_| {
+        let node = node();
+        let elsewhere = node.write("elsewhere/10-x.conf", "{}");
+        node.master(&json!({ "clusterNetwork": elsewhere }));
+        installed(&node);
+        let hanging = Hanging::over(elsewhere.parent().unwrap());
+        let output = run(&node, &[]);
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(output.status.code(), Some(3), "{text}");
+        assert!(
+            text.contains("ok      master config: ") && text.contains("unseen  primary: could not be looked at within"),
+            "{text}"
+        );
+        drop(hanging);
+        let _hanging = Hanging::over(&node.conf());
+        let output = run(&node, &[]);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            output.status.code() == Some(3) && error.contains("the master config could not be looked at within"),
+            "{error}"
+        );
+    });
+}
+
+#[test]
+fn g3_who_may_not_look_is_told_so_and_nothing_else() {
+    use std::os::unix::process::CommandExt as _;
+    let node = node();
+    std::fs::set_permissions(node.conf(), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    let output = command(&node, &[]).uid(65534).gid(65534).output().unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.stdout.is_empty() && error.contains("Permission denied") && error.contains("run it as root"),
+        "{output:?}"
+    );
+    assert_eq!(output.status.code(), Some(3));
 }
 
 #[test]

@@ -205,10 +205,10 @@ fn a26_status_waits_for_no_pipe_and_no_lock() {
 }
 
 /// A file system that never answers, over a directory, for the calling thread's mount namespace.
-struct Hanging(PathBuf, #[expect(dead_code, reason = "closed last")] std::fs::File);
+pub struct Hanging(PathBuf, #[expect(dead_code, reason = "closed last")] std::fs::File);
 
 impl Hanging {
-    fn over(dir: &Path) -> Self {
+    pub fn over(dir: &Path) -> Self {
         use std::os::fd::AsRawFd as _;
         let fuse = std::fs::OpenOptions::new().read(true).write(true).open("/dev/fuse").expect("this test needs FUSE");
         let options = format!("fd={},rootmode=40000,user_id=0,group_id=0", fuse.as_raw_fd());

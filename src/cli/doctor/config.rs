@@ -9,7 +9,6 @@ use crate::gather::Resolver;
 use crate::gather::status::Judge;
 use crate::plan::master::FILE_NAME;
 use crate::plan::primary::choose;
-use crate::profile::Profiles;
 use crate::store::confdir::candidates;
 use crate::store::master::is_removing;
 use crate::store::runtime::{self, RuntimeView};
@@ -32,8 +31,8 @@ pub(super) fn pods(node: &Node, lines: &mut Lines) {
     judge::pods(&seen, lines);
 }
 
-pub(super) fn master(node: &Node, profiles: &Profiles, lines: &mut Lines) {
-    let seen = match findings(&node.file, profiles) {
+pub(super) fn master(node: &Node, lines: &mut Lines) {
+    let seen = match findings(&node.file, &node.profiles) {
         Ok(None) => Master::Missing,
         Ok(Some(findings)) => Master::Read(findings),
         Err(why) => Master::Unread(why),
@@ -43,14 +42,14 @@ pub(super) fn master(node: &Node, profiles: &Profiles, lines: &mut Lines) {
     judge::master(&node.file, &seen, removing, lines);
 }
 
-pub(super) fn daemon(node: &Node, profiles: &Profiles, lines: &mut Lines) {
+pub(super) fn daemon(node: &Node, lines: &mut Lines) {
     let told_in = node.config.run_dir.join("meta-cnid.health");
     let names = list(dir_of(&node.file)).unwrap_or_default();
-    let culprit = profiles.culprit(FILE_NAME, names.iter().map(String::as_str));
+    let culprit = node.profiles.culprit(FILE_NAME, names.iter().map(String::as_str));
     judge::daemon(&asking::ask(&told_in), culprit.as_deref(), &told_in, lines);
 }
 
-pub(super) fn primary(node: &Node, profiles: &Profiles, lines: &mut Lines) {
+pub(super) fn primary(node: &Node, lines: &mut Lines) {
     let resolver = Resolver::looking(&node.config);
     let kept = resolver.remembered();
     let sighted = resolver.sighted();
@@ -71,7 +70,7 @@ pub(super) fn primary(node: &Node, profiles: &Profiles, lines: &mut Lines) {
             dir_of(place).clone_into(&mut seen.dir);
             seen.pinned = place.file_name().map(|name| name.to_string_lossy().into_owned());
         }
-        let choice = candidates(&seen.dir).map(|candidates| choose(candidates, profiles));
+        let choice = candidates(&seen.dir).map(|candidates| choose(candidates, &node.profiles));
         seen.choice = Some(choice.map_err(|error| error.story()));
     }
     judge::primary(&seen, lines);

@@ -9,7 +9,6 @@ use crate::check::doctor::state::{self as judge, Queued, Sweep};
 use crate::exec::cancel::{boot_seconds, holders, since};
 use crate::install::master::Dirs;
 use crate::plan::record::State;
-use crate::profile::Profiles;
 use crate::store::records::{Records, quarantined};
 use crate::store::{epoch, identity, is_dir, queue, sweep};
 
@@ -17,7 +16,7 @@ use super::super::repair::foreseen;
 use super::Node;
 use super::config::dir_of;
 
-pub(super) fn all(node: &Node, profiles: &Profiles, lines: &mut Lines) {
+pub(super) fn all(node: &Node, lines: &mut Lines) {
     judge::records(&records(&node.config.state_dir), lines);
     let (queued, unseen) = queue(node);
     judge::queue(&queued, &unseen, lines);
@@ -26,7 +25,7 @@ pub(super) fn all(node: &Node, profiles: &Profiles, lines: &mut Lines) {
     judge::quarantine(&aside, lines);
     judge::sweep(&sweep_of(node), lines);
     judge::adds(&who_has(&node.config.run_dir.join("adding")), lines);
-    leftovers(node, profiles, lines);
+    leftovers(node, lines);
 }
 
 fn records(state_dir: &Path) -> judge::Records {
@@ -101,7 +100,7 @@ fn who_has(path: &Path) -> Vec<(i32, u64)> {
 }
 
 /// What `meta-cni repair` would do in the runtime's directory and in the primary's.
-fn leftovers(node: &Node, profiles: &Profiles, lines: &mut Lines) {
+fn leftovers(node: &Node, lines: &mut Lines) {
     let dirs = Dirs::of(Some(&node.config.state_dir), Some(&node.config.run_dir));
     let place = node.config.cluster_network.as_deref().filter(|place| place.contains('/')).map(Path::new);
     let of_primary = place.map(|place| if is_dir(place) { place } else { dir_of(place) });
@@ -109,7 +108,7 @@ fn leftovers(node: &Node, profiles: &Profiles, lines: &mut Lines) {
     let found: Result<Vec<Vec<String>>, String> = places
         .into_iter()
         .map(|dir| {
-            let found = foreseen(dir, &dirs, profiles)?;
+            let found = foreseen(dir, &dirs, &node.profiles)?;
             Ok(found.into_iter().map(|what| format!("{}: {what}", dir.display())).collect())
         })
         .collect();
