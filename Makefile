@@ -8,7 +8,7 @@ export META_CNI_BIN := $(abspath $(TARGET_DIR))/$(TARGET)/release/meta-cni
 # Where `make cluster` keeps its cluster; `make cluster-test` has one of its own.
 CLUSTER := /tmp/meta-cni-cluster
 
-.PHONY: help build test lint bench demo cluster cluster-down cluster-test tools
+.PHONY: help build daemon test lint bench demo cluster cluster-down cluster-test tools
 
 help: ## what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -31,7 +31,11 @@ bench: build ## ADD and DEL beside the bare delegates
 demo: build ## two pods, three networks each, on a private containerd
 	examples/demo
 
-cluster: build ## a Kubernetes cluster of two nodes with meta-cni as their network; leaves it running and says how to use it
+daemon: tools
+	cargo build --bin meta-cnid
+
+cluster: export META_CNID_BIN := $(abspath $(TARGET_DIR))/debug/meta-cnid
+cluster: build daemon ## a Kubernetes cluster of two nodes with meta-cni as their network; leaves it running and says how to use it
 	@tests/cluster/cluster start $(CLUSTER)
 
 cluster-down: ## ends it

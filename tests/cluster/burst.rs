@@ -55,7 +55,7 @@ fn become_network(cluster: &Cluster, kind: &str, name: &str) {
     for node in NODES {
         cluster.network_is(node, kind);
         wait_until("the runtime has loaded the network", || {
-            let loaded = cluster.network_name(node);
+            let (loaded, _) = cluster.loaded(node)?;
             if loaded == name { Ok(()) } else { Err(format!("{node} has {loaded:?} and not {name:?}")) }
         });
     }

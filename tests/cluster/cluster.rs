@@ -16,6 +16,9 @@ pub const NODES: [&str; 2] = ["n1", "n2"];
 /// The image that is on both nodes: a busybox that sleeps.
 pub const IMAGE: &str = "localhost/pause:meta-cni";
 
+/// The daemon under test, as cargo built it.
+const DAEMON: Option<&str> = option_env!("CARGO_BIN_EXE_meta-cnid");
+
 /// How long anything may take: the machine may be slow and busy. Whoever waits longer waits for something that does not come.
 pub const LONG: Duration = Duration::from_secs(480);
 
@@ -34,6 +37,7 @@ impl Cluster {
         let started = Instant::now();
         let script = script(["up".as_ref(), root.as_path()])
             .env("META_CNI_BIN", plugin())
+            .env("META_CNID_BIN", DAEMON.ok_or("the tests were built without the daemon")?)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn();
@@ -98,23 +102,60 @@ impl Cluster {
 
     /// The node's /etc/cni as it is, `meta-cni`, or with the primary alone, `bare`.
     pub fn network_is(&self, node: &str, kind: &str) {
+        if kind == "bare" {
+            self.stop_daemon(node);
+        }
         let number = node.trim_start_matches('n');
         let mut writer = Command::new(beside("networks"));
         must(writer.arg(number).arg(self.folder(node, "etc-cni")).arg(kind));
     }
 
-    /// The name of the network that the node's runtime would give a pod now.
-    pub fn network_name(&self, node: &str) -> String {
+    /// Ends the node's daemon, which has no config any more and so is not started again.
+    pub fn stop_daemon(&self, node: &str) {
+        let config = self.folder(node, "etc-cni/meta-cni/daemon.json");
+        assert!(fs::remove_file(&config).is_ok() || !config.exists(), "{} stays", config.display());
+        let pid = fs::read_to_string(self.folder(node, "meta-cnid.pid")).unwrap_or_default();
+        let end = "is() { [ \"$(cat /proc/$0/comm 2>/dev/null)\" = meta-cnid ]; }; is || exit 0; kill -TERM $0; while is; do sleep 0.05; done";
+        if !pid.is_empty() {
+            self.on(node, ["sh", "-c", end, pid.trim()]);
+        }
+    }
+
+    /// What the node's daemon answers on its port; nothing while it does not run.
+    pub fn ask_daemon(&self, node: &str, path: &str) -> String {
+        let request = format!(r"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        let ask = format!("exec 3<>/dev/tcp/127.0.0.1/9913 && printf '{request}' >&3 && cat <&3 || true");
+        self.on(node, ["bash", "-c", &ask])
+    }
+
+    /// A call of the node's runtime, as kubelet makes them, ready to be started.
+    pub fn cri(&self, node: &str, method: &str, request: &Value) -> Command {
         let tool = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tools/build");
         let client = PathBuf::from(must(Command::new(tool).arg("cri")).trim()).join("cri");
-        let socket = self.folder(node, "run/containerd/containerd.sock");
-        let status = must(Command::new(client).arg(socket).args(["Status", r#"{"verbose": true}"#]));
-        let status: Value = serde_json::from_str(&status).expect("the CRI client prints JSON");
+        let mut call = Command::new(client);
+        call.arg(self.folder(node, "run/containerd/containerd.sock")).args([method, &request.to_string()]);
+        call
+    }
+
+    /// The cgroup in which kubelet makes those of a node's pods.
+    pub fn cgroup(&self, node: &str) -> String {
+        format!("/{}-{node}", self.root.file_name().expect("the folder has a name").to_string_lossy())
+    }
+
+    /// The list by which the node's runtime would give a pod its network now, as it has loaded it: name and text; both empty for none.
+    pub fn loaded(&self, node: &str) -> Result<(String, String), String> {
+        let output =
+            self.cri(node, "Status", &serde_json::json!({"verbose": true})).output().expect("starting the CRI client");
+        if !output.status.success() {
+            return Err(text(&output.stderr));
+        }
+        let status: Value = serde_json::from_slice(&output.stdout).expect("the CRI client prints JSON");
         let config = status["info"]["cniconfig"].as_str().expect("verbose status shows the CNI config");
         let config: Value = serde_json::from_str(config).expect("the CNI config is JSON");
         let networks = config["Networks"].as_array().map_or(&[][..], Vec::as_slice);
-        let names = networks.iter().filter_map(|network| network["Config"]["Name"].as_str());
-        names.filter(|name| *name != "cni-loopback").collect()
+        let lists = networks.iter().map(|network| &network["Config"]).filter(|list| list["Name"] != "cni-loopback");
+        let word = |key: &str| lists.clone().filter_map(|list| list[key].as_str()).collect();
+        Ok((word("Name"), word("Source")))
     }
 
     /// A folder of a node, seen from the host: `/var/lib/cni` is `var-lib-cni`.

@@ -18,6 +18,7 @@
 mod burst;
 mod cluster;
 mod control;
+mod freeze;
 mod ready;
 mod reboot;
 mod view;
@@ -32,9 +33,13 @@ use libtest_mimic::{Arguments, Failed, Trial};
 /// A test: what it does to the cluster.
 type Test = fn(&Cluster);
 
-const TESTS: [(&str, Test); 5] = [
+const TESTS: [(&str, Test); 9] = [
     ("control_a_pod_without_its_network_is_never_ready_a25_b29", control::a_broken_network_is_seen),
-    ("ready_follows_the_primary_a25", ready::the_node_follows_the_primary),
+    ("ready_when_the_first_primary_comes_d7", ready::a_node_waits_for_its_first_primary),
+    ("ready_follows_the_primary_a25_d7_d9", ready::the_node_follows_the_primary),
+    ("freeze_is_there_when_an_add_waits_long_in_a_shared_conf_dir", freeze::long_waits_in_a_shared_conf_dir),
+    ("freeze_is_not_there_with_our_waits", freeze::our_waits_in_a_shared_conf_dir),
+    ("freeze_is_not_there_in_a_private_conf_dir", freeze::long_waits_in_a_private_conf_dir),
     ("host_ports_reach_the_pod_a38_b33", ready::a_host_port_reaches_the_pod),
     ("burst_of_annotated_pods_a44_b18_b27_b31", burst::all_pods_get_all_networks),
     ("reboot_of_a_node_f5_d14", reboot::pods_come_back_and_nothing_leaks),

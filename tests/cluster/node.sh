@@ -1,4 +1,4 @@
-# A node: containerd and kubelet in network, mount and PID namespaces of their own, every path at its default. The folders
+# A node: containerd, kubelet and the daemon of meta-cni in network, mount and PID namespaces of their own, every path at its default. The folders
 # behind those paths are in $root/$node, where tests can look at them. Sourced by `cluster`; $node is which.
 
 # The node's paths, each a folder with its slashes as dashes.
@@ -14,6 +14,8 @@ node_folders() {
   mkdir -p "$root/machine" "$(folder /opt/cni)/bin" "$(folder /run)/netns"
   # Every plugin of ours and of the reference, as an installer copies them.
   cp "$META_CNI_BIN" "$(folder /opt/cni)/bin/meta-cni"
+  mkdir -p "$(folder /opt/cni)/sbin"
+  cp "$META_CNID_BIN" "$(folder /opt/cni)/sbin/meta-cnid"
   for plugin in "$plugins"/*; do ln -sf "$plugin" "$(folder /opt/cni)/bin/"; done
   "$here/networks" "$(number)" "$(folder /etc/cni)"
   containerd_config >"$root/$node/containerd.toml"
@@ -87,9 +89,23 @@ node_init() {
     ip link set "br-$lan" up
   done
   echo 1 >/proc/sys/net/ipv4/ip_forward
+  start_daemon
   start_runtime
   start_kubelet
   while :; do sleep 86400 & wait $! || true; done
+}
+
+# As long as it has a config; what it has to do is done again when it ends.
+start_daemon() {
+  while :; do
+    if [ -e /etc/cni/meta-cni/daemon.json ]; then
+      /opt/cni/sbin/meta-cnid &
+      echo $! >"$root/$node/meta-cnid.pid"
+      wait $! && true
+      echo "meta-cnid ended with $?, again"
+    fi
+    sleep 0.3
+  done </dev/null >>"$root/$node/meta-cnid.log" 2>&1 &
 }
 
 start_runtime() {

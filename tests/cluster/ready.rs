@@ -8,20 +8,54 @@ use super::cluster::{Cluster, IMAGE, wait_until};
 use super::view;
 use super::workload::{failed_sandboxes, pod_on, ready};
 
-/// A25: the primary's config goes, containerd asks for STATUS, and kubelet says that the node is not Ready and why; a pod that runs
-/// goes on. The config comes back, and the node is Ready and starts the pod that waited, with all its networks.
+/// D7: a node on which no primary was ever there has no master config, and kubelet says that it is not Ready; the daemon says what
+/// it waits for. The primary's file comes, the daemon writes, containerd loads, kubelet says Ready, and the pod that waited starts
+/// with all its networks. Nothing is restarted but the daemon, which finds a new node.
+pub fn a_node_waits_for_its_first_primary(cluster: &Cluster) {
+    let node = "n2";
+    let primary = cluster.folder(node, "etc-cni/primary.d/10-primary.conflist");
+    let aside = primary.with_extension("aside");
+    let master = cluster.folder(node, "etc-cni/net.d/00-meta-cni.conflist");
+    let config = cluster.folder(node, "etc-cni/meta-cni/daemon.json");
+    let kept = fs::read(&config).unwrap();
+    cluster.stop_daemon(node);
+    fs::rename(&primary, &aside).unwrap();
+    fs::remove_file(&master).unwrap();
+    for known in ["primary.json", "master.json"] {
+        fs::remove_file(cluster.folder(node, "var-lib-cni/meta-cni").join(known)).unwrap();
+    }
+    fs::write(&config, kept).unwrap();
+    wait_until("the daemon says what it waits for", || {
+        let told = cluster.ask_daemon(node, "/readyz");
+        if told.contains("waiting for the primary: /etc/cni/primary.d") { Ok(()) } else { Err(told) }
+    });
+    wait_until("the node is not Ready", || not_ready(cluster, node, "cni plugin not initialized"));
+    cluster.create(&pod_on(node, "first", "net-a,net-b"));
+    assert!(!master.exists(), "nothing was to be written");
+
+    fs::rename(&aside, &primary).unwrap();
+    wait_until_ready(cluster, node);
+    wait_until("the pod that waited is Ready", || ready(&cluster.get(["pod", "first"])));
+    view::assert_right(&view::of_pods(cluster, &[cluster.get(["pod", "first"])]).unwrap(), &view::BOTH);
+    let told = cluster.ask_daemon(node, "/readyz");
+    assert!(told.contains(" 200 "), "{told}");
+    delete(cluster, "first");
+    wait_until("nothing of the pod is left", || view::nothing_left(cluster));
+}
+
+/// A25, D7, D9: the primary's config goes. The daemon leaves its file, which is right again as soon as the primary is; containerd asks
+/// for STATUS, and kubelet says that the node is not Ready and why; a pod that runs goes on. The config comes back, and the node is
+/// Ready and starts the pod that waited, with all its networks.
 pub fn the_node_follows_the_primary(cluster: &Cluster) {
     let node = "n2";
     create_and_wait(cluster, &pod_on(node, "early", "net-a,net-b"));
     let primary = cluster.folder(node, "etc-cni/primary.d/10-primary.conflist");
     let aside = primary.with_extension("aside");
     fs::rename(&primary, &aside).unwrap();
-    wait_until("the node is not Ready", || {
-        let condition = condition(cluster, node);
-        let message = condition["message"].as_str().unwrap_or_default();
-        let told = condition["status"] == "False" && message.contains("10-primary.conflist");
-        if told { Ok(()) } else { Err(condition.to_string()) }
-    });
+    wait_until("the node is not Ready", || not_ready(cluster, node, "10-primary.conflist"));
+    let told = cluster.ask_daemon(node, "/readyz");
+    assert!(told.contains(" 503 ") && told.contains("waiting for the primary"), "{told}");
+    assert!(cluster.folder(node, "etc-cni/net.d/00-meta-cni.conflist").exists(), "the file stays");
     wait_until_ready(cluster, "n1");
     cluster.create(&pod_on(node, "late", "net-a,net-b"));
     let early = view::of_pods(cluster, &[cluster.get(["pod", "early"])]).unwrap();
@@ -57,8 +91,15 @@ pub fn a_host_port_reaches_the_pod(cluster: &Cluster) {
     wait_until("nothing of the pod is left", || view::nothing_left(cluster));
 }
 
+/// Whether kubelet says that its node is not Ready, with this in the reason; else what it says.
+fn not_ready(cluster: &Cluster, node: &str, reason: &str) -> Result<(), String> {
+    let condition = condition(cluster, node);
+    let message = condition["message"].as_str().unwrap_or_default();
+    if condition["status"] == "False" && message.contains(reason) { Ok(()) } else { Err(condition.to_string()) }
+}
+
 /// What kubelet says about its node being Ready.
-fn condition(cluster: &Cluster, node: &str) -> Value {
+pub fn condition(cluster: &Cluster, node: &str) -> Value {
     let node = cluster.get(["node", node]);
     let conditions = node["status"]["conditions"].as_array().expect("a node has conditions");
     conditions.iter().find(|condition| condition["type"] == "Ready").cloned().unwrap_or_default()
