@@ -1,5 +1,6 @@
 //! D12, D13, D16: pods start one after the other while the daemon ends, dies and is upgraded, and the plugin is replaced.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::os::unix::fs::MetadataExt as _;
@@ -63,9 +64,10 @@ fn check_rollout(runtime: Runtime) {
                 })
             })
             .collect();
+        let caller = scope.spawn(|| call_all_the_time(node, || started.load(Ordering::Relaxed) < PODS));
         let rounds = disturb(node, daemon, || started.load(Ordering::Relaxed) < PODS, || assert_eq!(file(), first));
-        let faults: Vec<String> = pods.into_iter().filter_map(|pod| pod.join().expect("a pod's thread")).collect();
-        (faults, rounds)
+        let faults = pods.into_iter().filter_map(|pod| pod.join().expect("a pod's thread"));
+        (faults.chain(caller.join().expect("the caller's thread")).collect::<Vec<String>>(), rounds)
     });
     println!("{runtime:?}: {PODS} pods in {:.1} s through {rounds:?}", began.elapsed().as_secs_f64());
     assert!(faults.is_empty(), "{} of {PODS}: {faults:#?}", faults.len());
@@ -108,6 +110,16 @@ fn disturb(node: &Node, daemon: Daemon<'_>, more: impl Fn() -> bool, check: impl
         }
     }
     rounds
+}
+
+/// libcni tries again when the plugin's file is busy; this caller does not. What went wrong.
+fn call_all_the_time(node: &Node, more: impl Fn() -> bool) -> Vec<String> {
+    let call = r#"for n in $(seq 50); do echo '{"cniVersion":"1.0.0"}' | CNI_COMMAND=VERSION /opt/cni/bin/meta-cni 2>&1 >/dev/null || echo "exit code $?"; done"#;
+    let mut faults = BTreeSet::new();
+    while more() {
+        faults.extend(node.must(&["sh", "-c", call]).lines().map(str::to_owned));
+    }
+    faults.into_iter().collect()
 }
 
 /// Another version of the plugin, which is the same program with other bytes at its end.
