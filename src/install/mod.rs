@@ -173,6 +173,10 @@ impl Install<'_> {
         if file::end_removing(&self.dirs.run).map_err(story)? {
             self.say("an earlier `meta-cni cleanup` holds nobody from writing the master config any more");
         }
+        // Of writers that died: all of them held the lock.
+        for name in ["master.json", "private.json"] {
+            tidy(&self.dirs.state.join(name)).map_err(story)?;
+        }
         lock.tidy(&self.places.conf_dir).map_err(story)
     }
 

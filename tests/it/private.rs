@@ -209,7 +209,7 @@ fn what_others_changed_since_stays_when_our_lines_go() {
 }
 
 /// System calls that change a directory.
-const CHANGES: [&str; 6] = ["linkat", "rename", "unlink", "unlinkat", "rmdir", "mkdir"];
+const CHANGES: [&str; 7] = ["linkat", "rename", "renameat", "unlink", "unlinkat", "rmdir", "mkdir"];
 
 /// The command with these words, killed right after its call of that number of `change`; false when it made fewer.
 fn killed(node: &Node, words: &[&str], change: &str, number: usize) -> bool {
