@@ -28,10 +28,13 @@ fn a25_d7_a_primary_that_is_not_ready_is_named_and_the_master_config_is_written_
     place.keeps("10-calico.conflist", "mac");
     not_ready(&daemon, nodename.to_str().unwrap());
     assert_eq!(daemon.metric("ready"), 0);
-    // By an event: the tick is an hour away, and nothing is asked meanwhile.
-    let looks = daemon.metric("looks_total");
-    std::thread::sleep(std::time::Duration::from_millis(700));
-    assert_eq!(daemon.metric("looks_total"), looks);
+    // By an event: the tick is an hour away, and nothing is asked meanwhile, once its own write has been seen.
+    let rests = || {
+        let looks = daemon.metric("looks_total");
+        std::thread::sleep(std::time::Duration::from_millis(700));
+        (daemon.metric("looks_total") == looks).then_some(())
+    };
+    eventually("a daemon at rest", rests);
     std::fs::create_dir_all(nodename.parent().unwrap()).unwrap();
     std::fs::write(&nodename, "node").unwrap();
     daemon.ready();
