@@ -397,6 +397,9 @@ fn g3_what_is_to_be_done_again_what_was_put_aside_and_what_is_stale() {
     let stale = said(&node);
     stale.has("records", "ok", &["1 attachments live, 1 stale, 0 damaged"]);
     stale.has("records", "wrong", &[&dead.id, "eth0", "its sandbox is gone", "`meta-cni gc`"]).ends(1);
+    // No sweep comes in between, however slow the machine is.
+    let sweeping = std::fs::File::create(node.run_dir().join("sweeping")).unwrap();
+    fs2::FileExt::lock_exclusive(&sweeping).unwrap();
     refused(&node.call("DEL", &dead).run(), 42);
     said(&node).has("queue", "wrong", &[&dead.id, "eth0 failed 1 times, due ", "agent is away"]);
     std::fs::write(entry_path(&node, &dead, "eth0"), "{").unwrap();
