@@ -41,7 +41,7 @@ pub fn write(path: &Path, bytes: &[u8], survives: Survives) -> Result<(), StoreE
 /// when something is renamed in it, and not when a name comes.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn write_by_rename(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     let dir = dir_of(path)?;
     match whole(dir, path, bytes, Survives::Power)? {

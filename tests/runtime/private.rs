@@ -7,7 +7,8 @@ use std::process::Output;
 
 use serde_json::{Value, json};
 
-use crate::harness::{EtcCni, Node, Pod, Runtime, on_each_runtime, text, wait_until, write_program};
+use crate::harness::node::write_program;
+use crate::harness::{EtcCni, Node, Pod, Runtime, on_each_runtime, text, wait_until};
 use crate::view::{daemon, view};
 
 on_each_runtime! {

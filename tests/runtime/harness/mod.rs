@@ -3,12 +3,12 @@
 
 mod daemon;
 mod files;
-mod node;
+pub(crate) mod node;
 mod pod;
 
 pub(crate) use daemon::{Daemon, Other};
 pub(crate) use files::{EtcCni, Master, POD_ANNOTATIONS};
-pub(crate) use node::{Node, PRIVATE, Place, Runtime, SHARED, text, wait_until, write_program};
+pub(crate) use node::{Node, PRIVATE, Place, Runtime, SHARED, text, wait_until};
 pub(crate) use pod::{Pod, Sandbox};
 
 /// Makes one test per runtime out of a function that takes the runtime.
