@@ -181,7 +181,7 @@ fn d13_an_add_that_comes_after_a_cleanup_makes_nothing_that_nobody_would_take_ba
 }
 
 /// System calls that change a directory.
-const CHANGES: [&str; 6] = ["linkat", "rename", "unlink", "unlinkat", "rmdir", "mkdir"];
+const CHANGES: [&str; 7] = ["linkat", "rename", "renameat", "unlink", "unlinkat", "rmdir", "mkdir"];
 
 /// A cleanup that is killed right after its call of that number of `change`; false when it made fewer, and is done.
 fn killed(kernel: &Kernel, change: &str, number: usize) -> bool {
