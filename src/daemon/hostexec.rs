@@ -1,18 +1,16 @@
 //! The daemon's only spawn: the host's `meta-cni`, with two fixed argument lists. It never runs a delegate.
 //!
-//! In a container the program runs in PID 1's mount namespace (`enterHost`), entered by a thread of its own that ends
-//! afterwards; the daemon itself stays where it is.
+//! In a container the program runs in PID 1's mount namespace and cgroups (`enterHost`), entered by a thread of its own that
+//! ends afterwards; the daemon itself stays where it is.
 #![expect(clippy::disallowed_methods, reason = "the one place of the daemon that starts a process: Command, the clock")]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
@@ -21,6 +19,7 @@ use crate::cni::{CniVersion, PluginType};
 use crate::plan::master::Spoken;
 
 use super::config::Config;
+use super::host;
 
 /// How long `probe` may take: it gives each plugin two seconds, all at once.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -97,18 +96,30 @@ fn run(config: &Config, args: &'static [&'static str], stdin: &str) -> io::Resul
     let waits = args == ["probe"];
     let work = move || -> io::Result<Vec<u8>> {
         if config.on_host {
-            // A mount namespace can be entered only by who shares neither root nor directory with another thread.
-            unshare(CloneFlags::CLONE_FS)?;
-            setns(File::open("/proc/1/ns/mnt")?, CloneFlags::CLONE_NEWNS)?;
+            host::enter()?;
         }
         let mut child = spawn(&config, args, waits)?;
+        if config.on_host
+            && let Err(error) = host::adopt(child.id())
+        {
+            tracing::warn!(%error, "what the daemon runs stays in its cgroup");
+        }
+        // It begins its work when it has read this.
         if let Some(mut pipe) = child.stdin.take() {
             // One that does not read says so with its answer.
             let _ = pipe.write_all(stdin.as_bytes());
         }
         if waits { answer(&mut child) } else { child.wait().map(|_| Vec::new()) }
     };
-    let thread = std::thread::Builder::new().name("hostexec".to_owned()).stack_size(128 << 10).spawn(work)?;
+    let told = move || {
+        work().inspect_err(|error| {
+            // Who asked for an answer says so itself.
+            if !waits {
+                tracing::warn!(%error, "the host's meta-cni could not be run");
+            }
+        })
+    };
+    let thread = std::thread::Builder::new().name("hostexec".to_owned()).stack_size(128 << 10).spawn(told)?;
     if !waits {
         return Ok(Vec::new());
     }

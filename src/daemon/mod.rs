@@ -8,6 +8,7 @@ mod fights;
 mod flags;
 mod gather;
 mod health;
+mod host;
 mod hostexec;
 mod install;
 mod keep;

@@ -45,6 +45,51 @@ fn the_program_runs_in_the_first_process_mount_namespace_when_it_is_told_so() {
     }
 }
 
+/// A cgroup of the test's own, in the hierarchy that counts memory.
+struct Cgroup(std::path::PathBuf);
+
+impl Cgroup {
+    fn new() -> Self {
+        let base = ["/sys/fs/cgroup/memory", "/sys/fs/cgroup"].map(std::path::Path::new);
+        let base = base.into_iter().find(|dir| dir.join("cgroup.procs").exists()).expect("cgroups are mounted");
+        let dir = base.join(format!("meta-cni-test-{}", std::process::id()));
+        std::fs::create_dir(&dir).expect("this test needs root, and to make a cgroup");
+        Self(dir)
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        let gone = || std::fs::remove_dir(&self.0).is_ok().then_some(());
+        eventually("an empty cgroup", gone);
+    }
+}
+
+#[test]
+fn f12_a_sweep_runs_outside_of_the_daemons_cgroup() {
+    let cgroup = Cgroup::new();
+    let mut place = Place::new();
+    let path = place.at("program");
+    let said = place.at("cgroups");
+    let text = format!("#!/bin/sh\ncat > /dev/null\ncat /proc/self/cgroup > {0}.new\nmv {0}.new {0}\n", said.display());
+    std::fs::write(&path, text).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    place.config(&json!({ "program": path, "enterHost": true }));
+    let _ = std::fs::remove_file(place.at("run/sweep"));
+    place.primary("10-calico.conflist", "mac");
+    let procs = cgroup.0.join("cgroup.procs");
+    // A first process where the test is, and the daemon in its cgroup.
+    let inner = format!("sh -c 'echo 0 > {} && exec \"$0\" \"$@\"' \"$0\" \"$@\"; exit $?", procs.display());
+    let before = ["unshare", "--fork", "--pid", "--mount-proc", "--kill-child", "sh", "-c", &inner];
+    let daemon = place.start_through(&before, &[]);
+    eventually("a daemon in a cgroup of its own", || (!std::fs::read(&procs).unwrap().is_empty()).then_some(()));
+    let of_the_sweep = eventually("a sweep", || std::fs::read_to_string(&said).ok());
+    assert_eq!(of_the_sweep, std::fs::read_to_string("/proc/self/cgroup").unwrap());
+    assert!(!std::fs::read(&procs).unwrap().is_empty(), "the daemon has left its own");
+    drop(daemon);
+    drop(cgroup);
+}
+
 #[test]
 fn a_sweep_that_is_due_is_started_and_leaves_no_zombie() {
     let mut place = Place::new();
