@@ -8,6 +8,7 @@ use crate::config::MasterConfig;
 use crate::config::duration::Span;
 use crate::npwg::{Namespace, ObjectName};
 use crate::plan::add::Network;
+use crate::plan::master::FILE_NAME;
 use crate::plan::primary::{Primary, choose, guard};
 use crate::profile::Profiles;
 use crate::store::confdir::{Whole, beside, by_name, candidates, file};
@@ -187,9 +188,9 @@ impl<'a> Resolver<'a> {
             Err(error) => return Look::Unusable(error.story()),
         };
         let choice = choose(candidates, &self.profiles);
-        let verdicts: Vec<String> = choice
-            .verdicts
-            .iter()
+        // That ours is none is no reason.
+        let others = choice.verdicts.iter().filter(|verdict| verdict.file_name != FILE_NAME);
+        let verdicts: Vec<String> = others
             .filter_map(|verdict| Some(format!("{}: {}", verdict.file_name, verdict.rejected.as_ref()?)))
             .collect();
         // The one that was the primary, torn: another that is whole must not take its place (D8).
@@ -202,7 +203,7 @@ impl<'a> Resolver<'a> {
                 Look::found(text, list, Some(file_name))
             }
             _ if torn || !choice.unusable.is_empty() => Look::Unusable(verdicts.join("; ")),
-            _ if verdicts.is_empty() => Look::Absent("the directory holds no configuration".to_owned()),
+            _ if verdicts.is_empty() => Look::Absent("the directory holds no configuration of a network".to_owned()),
             _ => Look::Absent(format!("no file of the directory can be the primary: {}", verdicts.join("; "))),
         }
     }

@@ -111,10 +111,12 @@ pub fn sight(choice: Choice, dir: &str, current: Option<&str>) -> Sight {
     if !whys.is_empty() {
         return Sight::Unusable(whys.join("; "));
     }
-    let named = choice.verdicts.iter().filter(|verdict| super::primary::is_config_name(&verdict.file_name)).take(8);
+    // That ours is none is no reason.
+    let says = |name: &str| super::primary::is_config_name(name) && name != FILE_NAME;
+    let named = choice.verdicts.iter().filter(|verdict| says(&verdict.file_name)).take(8);
     whys.extend(named.map(|verdict| why(&verdict.file_name)));
     if whys.is_empty() {
-        Sight::Absent(format!("{dir} holds no configuration"))
+        Sight::Absent(format!("{dir} holds no configuration of a network"))
     } else {
         Sight::Absent(format!("no file of {dir} can be the primary: {}", whys.join("; ")))
     }
