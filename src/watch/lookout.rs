@@ -7,14 +7,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 
 use super::{POLL, is_a_look};
 
-/// Device and inode.
-type Identity = (u64, u64);
+/// Device, inode and, where the file system knows it, when it was made: ext4 gives the inode of a directory that went to the one that
+/// is made in its place.
+type Identity = (u64, u64, Option<SystemTime>);
 
 /// Watches directories and tells when to look again.
 #[derive(Default)]
@@ -147,6 +148,32 @@ impl Lookout {
 fn there(dir: &Path) -> Option<(PathBuf, Identity)> {
     dir.ancestors().find_map(|dir| {
         let metadata = std::fs::metadata(dir).ok().filter(std::fs::Metadata::is_dir)?;
-        Some((dir.to_owned(), (metadata.dev(), metadata.ino())))
+        Some((dir.to_owned(), (metadata.dev(), metadata.ino(), metadata.created().ok())))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn d15_a_directory_made_in_the_place_of_one_that_went_is_watched_also_when_it_has_its_inode() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = root.path().join("net.d");
+        let dirs = BTreeSet::from([dir.clone(), root.path().to_owned()]);
+        std::fs::create_dir(&dir).unwrap();
+        let mut lookout = Lookout::default();
+        lookout.over(&dirs);
+        for round in 0..10 {
+            std::fs::remove_dir_all(&dir).unwrap();
+            std::fs::create_dir(&dir).unwrap();
+            assert!(lookout.wait(Duration::ZERO, Duration::from_secs(30)), "seen from above");
+            lookout.over(&dirs);
+            // What is left to be told of the replacement is told by now: nothing else happens.
+            while lookout.wait(Duration::ZERO, Duration::from_millis(200)) {}
+            std::fs::write(dir.join("10-a.conf"), "{}").unwrap();
+            assert!(lookout.wait(Duration::ZERO, Duration::from_secs(30)), "round {round}: not watched");
+            assert_eq!(lookout.polling(), None);
+        }
+    }
 }
