@@ -138,8 +138,7 @@ impl Layout {
                 Ok(Change { drop_in: self.drop_in().map(|path| (path, format!("{HEAD}{ours}"))), config: None })
             }
             Kind::Containerd2 => {
-                let ours = set("", &["plugins", "io.containerd.cri.v1.runtime", "cni", "conf_dir"], to)?;
-                let ours = format!("{HEAD}version = 3\n{}", ours.unwrap_or_default());
+                let ours = self.of_containerd_2(text, to)?;
                 let config = self.imports(text).map_err(|why| {
                     let glob = self.glob().unwrap_or_default();
                     format!(
@@ -151,6 +150,22 @@ impl Layout {
             }
             Kind::Containerd1 => self.edited(text, to, may_edit),
         }
+    }
+
+    /// The drop-in of containerd 2, of the version that its configuration has: with a higher one containerd up to 2.3 either does not
+    /// start or takes none of the settings of an older configuration (containerd pull request 12891).
+    fn of_containerd_2(&self, text: Option<&str>, to: &str) -> Result<String, String> {
+        let version = match text {
+            Some(text) => number(text, "version").map_err(|why| format!("{}: {why}", self.config.display()))?,
+            None => Some(3),
+        };
+        let (version, plugin) = match version {
+            None | Some(0 | 1) => ("", "cri"),
+            Some(2) => ("version = 2\n", "io.containerd.grpc.v1.cri"),
+            Some(3..) => ("version = 3\n", "io.containerd.cri.v1.runtime"),
+        };
+        let ours = set("", &["plugins", plugin, "cni", "conf_dir"], to)?.unwrap_or_default();
+        Ok(format!("{HEAD}{version}{ours}"))
     }
 
     /// Which files the configuration of containerd 2 has to import.
@@ -309,6 +324,25 @@ mod tests {
         assert_eq!(layout.restored(&config, None), Some((String::new(), true)), "{config}");
         let refused = layout.change(Some("imports = 1\n"), false).unwrap_err();
         assert!(refused.ends_with("imports = [\"/etc/containerd/conf.d/*.toml\"]\nand do this again"), "{refused}");
+    }
+
+    #[test]
+    fn the_drop_in_of_containerd_2_has_the_version_of_what_imports_it() {
+        let layout = layout(Kind::Containerd2);
+        for (text, version, section) in [
+            (None, "version = 3", "[plugins.\"io.containerd.cri.v1.runtime\".cni]"),
+            (Some("version = 4\n"), "version = 3", "[plugins.\"io.containerd.cri.v1.runtime\".cni]"),
+            (Some("version = 3\n"), "version = 3", "[plugins.\"io.containerd.cri.v1.runtime\".cni]"),
+            (Some("version = 2\n"), "version = 2", "[plugins.\"io.containerd.grpc.v1.cri\".cni]"),
+            (Some("version = 1\n"), "", "[plugins.cri.cni]"),
+            (Some(""), "", "[plugins.cri.cni]"),
+        ] {
+            let (_, ours) = layout.change(text, false).unwrap().drop_in.unwrap();
+            let lines: Vec<&str> = ours.lines().skip(1).collect();
+            let (head, rest) = if version.is_empty() { ("", &lines[..]) } else { (lines[0], &lines[1..]) };
+            assert_eq!((head, rest.len()), (version, 2), "{text:?}: {ours}");
+            assert!(rest[0].starts_with(section), "{text:?}: {ours}");
+        }
     }
 
     #[test]

@@ -23,10 +23,11 @@ struct Told {
     text: Option<&'static str>,
 }
 
-const ALL: [Told; 5] = [
+const ALL: [Told; 6] = [
     Told { kind: "containerd-1", text: Some(OLD) },
     Told { kind: "containerd-1", text: None },
     Told { kind: "containerd-2", text: Some(NEW) },
+    Told { kind: "containerd-2", text: Some(OLD) },
     Told { kind: "containerd-2", text: None },
     Told { kind: "crio", text: Some("[crio]\n") },
 ];
