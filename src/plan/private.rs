@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::cni::Object;
 use crate::cni::raw::{text_value, value_of};
 
+pub use super::toml::is_ours;
 use super::toml::{OURS, include, number, set, undone};
 
 /// Where only our file is, when nobody says.
@@ -184,10 +185,8 @@ impl Layout {
     fn edited(&self, text: Option<&str>, to: &str, may_edit: bool) -> Result<Change, String> {
         let path = self.config.display();
         let whole = text.map_or_else(|| format!("{HEAD}version = 2 {OURS}\n"), str::to_owned);
-        let (plugin, section) = match number(&whole, "version").map_err(|why| format!("{path}: {why}"))? {
-            None | Some(0 | 1) => ("cri", "plugins.cri.cni"),
-            Some(_) => ("io.containerd.grpc.v1.cri", "plugins.\"io.containerd.grpc.v1.cri\".cni"),
-        };
+        let version = number(&whole, "version").map_err(|why| format!("{path}: {why}"))?;
+        let (plugin, section) = of_containerd_1(version);
         let by_hand = format!("have {path} say\n  [{section}]\n    conf_dir = \"{to}\"\nand do this again");
         match set(&whole, &["plugins", plugin, "cni", "conf_dir"], to) {
             Ok(None) => Ok(Change::default()),
@@ -202,13 +201,29 @@ impl Layout {
 
     /// The configuration as it was before [`Layout::change`], if what is in `text` is what came of `backup`; else without our lines,
     /// and `false`. `None`: nothing of ours is in it.
-    #[must_use]
-    pub fn restored(&self, text: &str, backup: Option<&str>) -> Option<(String, bool)> {
+    ///
+    /// # Errors
+    /// Why our lines cannot be taken out alone, with what a person can do.
+    pub fn restored(&self, text: &str, backup: Option<&str>) -> Result<Option<(String, bool)>, String> {
         let made = |backup: &str| self.change(Some(backup), true).ok().and_then(|change| change.config);
-        match backup {
-            Some(backup) if made(backup).as_deref() == Some(text) => Some((backup.to_owned(), true)),
-            _ => undone(text).map(|text| (text.replacen(HEAD, "", 1), backup.is_none())),
+        if let Some(backup) = backup.filter(|backup| made(backup).as_deref() == Some(text)) {
+            return Ok(Some((backup.to_owned(), true)));
         }
+        let key = match self.runtime {
+            Kind::Containerd1 => vec!["plugins", of_containerd_1(number(text, "version")?).0, "cni", "conf_dir"],
+            Kind::Containerd2 | Kind::Crio => vec!["imports"],
+        };
+        let left = undone(text, &key)
+            .map_err(|why| format!("{why}; take out what ends with {OURS:?} by hand, and do this again"))?;
+        Ok(left.map(|text| (text.replacen(HEAD, "", 1), backup.is_none())))
+    }
+}
+
+/// The CRI plugin of containerd 1.x in a configuration of this version, and its section for people.
+fn of_containerd_1(version: Option<u32>) -> (&'static str, &'static str) {
+    match version {
+        None | Some(0 | 1) => ("cri", "plugins.cri.cni"),
+        Some(_) => ("io.containerd.grpc.v1.cri", "plugins.\"io.containerd.grpc.v1.cri\".cni"),
     }
 }
 
@@ -315,13 +330,13 @@ mod tests {
             let change = layout.change(Some(text), false).unwrap();
             assert_eq!(change.config.is_some(), edited, "{text}: {change:?}");
             if let Some(config) = change.config {
-                assert_eq!(layout.restored(&config, Some(text)), Some((text.to_owned(), true)));
-                assert_eq!(layout.restored(&config, Some("another = 1\n")), Some((text.to_owned(), false)));
+                assert_eq!(layout.restored(&config, Some(text)), Ok(Some((text.to_owned(), true))));
+                assert_eq!(layout.restored(&config, Some("another = 1\n")), Ok(Some((text.to_owned(), false))));
             }
         }
         // No file: one that imports it, and that is nothing without our lines.
         let config = layout.change(None, false).unwrap().config.unwrap();
-        assert_eq!(layout.restored(&config, None), Some((String::new(), true)), "{config}");
+        assert_eq!(layout.restored(&config, None), Ok(Some((String::new(), true))), "{config}");
         let refused = layout.change(Some("imports = 1\n"), false).unwrap_err();
         assert!(refused.ends_with("imports = [\"/etc/containerd/conf.d/*.toml\"]\nand do this again"), "{refused}");
     }
@@ -359,16 +374,16 @@ mod tests {
         }
         let config = layout.change(Some(text), true).unwrap().config.unwrap();
         assert_eq!(layout.change(Some(&config), false), Ok(Change::default()), "once is enough");
-        assert_eq!(layout.restored(&config, Some(text)), Some((text.to_owned(), true)));
+        assert_eq!(layout.restored(&config, Some(text)), Ok(Some((text.to_owned(), true))));
         let others = format!("{config}[debug]\n  level = \"debug\"\n");
         let without = format!("{text}[debug]\n  level = \"debug\"\n");
-        assert_eq!(layout.restored(&others, Some(text)), Some((without, false)));
-        assert_eq!(layout.restored(text, Some(text)), None);
+        assert_eq!(layout.restored(&others, Some(text)), Ok(Some((without, false))));
+        assert_eq!(layout.restored(text, Some(text)), Ok(None));
         let old = layout.change(Some("[plugins.cri.cni]\nbin_dir = \"/b\"\n"), true).unwrap().config.unwrap();
         assert!(old.contains("[plugins.cri.cni]\n  conf_dir = "), "{old}");
         assert!(layout.change(Some("[plugins"), true).unwrap_err().contains("no TOML"));
         let new = layout.change(None, true).unwrap().config.unwrap();
-        assert_eq!(layout.restored(&new, None), Some((String::new(), true)), "{new}");
+        assert_eq!(layout.restored(&new, None), Ok(Some((String::new(), true))), "{new}");
     }
 
     #[test]

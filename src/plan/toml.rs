@@ -71,13 +71,35 @@ pub fn include(text: &str, key: &str, value: &str, is_enough: impl Fn(&str) -> b
     verified(text, changed, &[key], has).map(Some)
 }
 
-/// The text without what is ours. `None`: nothing is.
+/// True if something of `text` is ours.
 #[must_use]
-pub fn undone(text: &str) -> Option<String> {
-    let lines = text.split_inclusive('\n');
-    let left = lines.filter(|line| !line.trim_end().ends_with(OURS));
-    let left: String = left.map(|line| line.strip_prefix(KEPT).unwrap_or(line)).collect();
-    (left != text).then_some(left)
+pub fn is_ours(text: &str) -> bool {
+    without_ours(text) != text
+}
+
+/// The text without what is ours, of which the key at `path` is all that may go. `None`: nothing is.
+///
+/// # Errors
+/// What others wrote since would say something else without our lines, or the text would be none any more.
+pub fn undone(text: &str, path: &[&str]) -> Result<Option<String>, String> {
+    let left = without_ours(text);
+    if left == text {
+        return Ok(None);
+    }
+    let (before, after) = (parse(text)?, parse(&left).map_err(|why| format!("without our lines {why}"))?);
+    let same = plain(before.get_ref(), path) == plain(after.get_ref(), path);
+    let nothing = after.get_ref().is_empty();
+    drop(after);
+    if same || nothing {
+        Ok(Some(left))
+    } else {
+        Err("without our lines the others would say something else".to_owned())
+    }
+}
+
+fn without_ours(text: &str) -> String {
+    let lines = text.split_inclusive('\n').filter(|line| !line.trim_end().ends_with(OURS));
+    lines.map(|line| line.strip_prefix(KEPT).unwrap_or(line)).collect()
 }
 
 /// The number at the top's `key`.
@@ -202,7 +224,7 @@ mod tests {
     fn holds(text: &str) -> String {
         let new = moved(text).unwrap().expect("a change");
         assert_eq!(moved(&new).unwrap(), None, "{new}");
-        assert_eq!(undone(&new).as_deref(), Some(text), "{new}");
+        assert_eq!(undone(&new, &[PATH.as_slice(), &["conf_dir"]].concat()).unwrap().as_deref(), Some(text), "{new}");
         new
     }
 
@@ -248,6 +270,29 @@ mod tests {
     }
 
     #[test]
+    fn what_others_wrote_since_is_not_changed_by_taking_our_lines_out() {
+        let path = [PATH.as_slice(), &["conf_dir"]].concat();
+        let new = moved("version = 2\n[debug]\n").unwrap().unwrap();
+        for more in ["  max_conf_num = 2\n", "[plugins.\"io.containerd.grpc.v1.cri\".cni.x]\na = 1\n"] {
+            let all = format!("{new}{more}");
+            // The first would be another table's without the head of its own.
+            match undone(&all, &path) {
+                Ok(left) => assert_eq!(left, Some(format!("version = 2\n[debug]\n{more}"))),
+                Err(why) => assert!(more.starts_with("  max") && why.contains("something else"), "{why}"),
+            }
+            assert_eq!(undone(&all, &path).is_err(), more.starts_with("  max"));
+        }
+        let head = "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".cni]";
+        let new = moved(&format!("{head}\n  conf_dir = \"/a\"\n")).unwrap().unwrap();
+        let taken_over = new.replace("\"/new\" # written by meta-cni install", "\"/other\"");
+        assert!(undone(&taken_over, &path).unwrap_err().contains("no TOML"), "two of one key");
+        // A file that was ours as a whole until others wrote into it.
+        let whole = format!("version = 2 {OURS}\n");
+        assert_eq!(undone(&whole, &path), Ok(Some(String::new())));
+        assert!(undone(&format!("{whole}root = \"/r\"\n"), &path).is_err());
+    }
+
+    #[test]
     fn a_list_has_the_value_beside_what_it_had() {
         let include = |text: &str| include(text, "imports", "/d/*.toml", |one| one == "/d/*.toml");
         for text in [
@@ -261,7 +306,7 @@ mod tests {
         ] {
             let new = include(text).unwrap().expect("a change");
             assert_eq!(include(&new).unwrap(), None, "{new}");
-            assert_eq!(undone(&new).as_deref(), Some(text), "{new}");
+            assert_eq!(undone(&new, &["imports"]).unwrap().as_deref(), Some(text), "{new}");
             assert!(
                 !text.contains("/a") || new.lines().any(|line| !line.starts_with('#') && line.contains("/a")),
                 "{new}"
@@ -270,7 +315,7 @@ mod tests {
         for text in ["imports = \"/a\"\n", "[imports]\n", "imports = [\n"] {
             assert!(include(text).is_err(), "{text}");
         }
-        assert_eq!(undone("version = 3\n"), None);
+        assert_eq!(undone("version = 3\n", &["imports"]), Ok(None));
         assert_eq!((number("version = 2\n", "version"), number("a = 1", "version")), (Ok(Some(2)), Ok(None)));
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::plan::private::{Change, Layout};
+use crate::plan::private::{Change, Layout, is_ours};
 
 use super::atomic::{self, Survives, sync_names, tidy};
 use super::{MOST_CONFIG, Owner, StoreError, exists, program, read, remove, remove_if_empty};
@@ -83,7 +83,7 @@ pub fn apply(layout: &Layout, change: &Change, text: Option<&str>) -> Result<Vec
     let (path, backup) = (&layout.config, backup(layout));
     let mode = std::fs::metadata(path).map_or(MODE, |metadata| metadata.mode() & 0o7777);
     // What has lines of ours already is not what was there before.
-    match text.filter(|text| layout.restored(text, None).is_none()) {
+    match text.filter(|text| !is_ours(text)) {
         Some(text) => {
             put(&backup, text.as_bytes(), mode)?;
             done.push(format!("{}: as it was, {}", path.display(), backup.display()));
@@ -105,7 +105,9 @@ pub fn restore(layout: &Layout) -> Result<Vec<String>, StoreError> {
     let (path, backup) = (&layout.config, backup(layout));
     let kept = config(&backup)?;
     let text = config(path)?;
-    if let Some((text, exactly)) = text.and_then(|text| layout.restored(&text, kept.as_deref())) {
+    let restored = text.map(|text| layout.restored(&text, kept.as_deref())).transpose();
+    let restored = restored.map_err(|why| StoreError::refused(path, format!("cannot be taken back: {why}")))?;
+    if let Some((text, exactly)) = restored.flatten() {
         if kept.is_none() && text.is_empty() {
             removed(path)?;
             done.push(format!("{}: removed", path.display()));
