@@ -22,6 +22,9 @@ use crate::plan::private::Layout;
 /// Where metrics and health are when nobody says.
 const HEALTH: &str = "127.0.0.1:9913";
 
+/// What a look may take.
+const SHORTEST_TICK: Duration = Duration::from_millis(50);
+
 /// Keys of Multus' daemon config without effect, and why.
 const IGNORED: &[(&str, &str)] = &[
     ("chrootDir", "the daemon runs no delegate"),
@@ -143,7 +146,7 @@ impl Config {
         let master = master(&settings, &example)?;
         Ok(Self {
             health: health(object, &mut warnings)?,
-            tick: get::<Span>(object, "tick", "a duration")?.map_or(Duration::from_secs(10), |span| span.0),
+            tick: tick(object)?,
             cri_socket: path(object, "criSocket")?,
             program: path(object, "program")?,
             on_host: get(object, "enterHost", "true or false")?.unwrap_or(false),
@@ -206,6 +209,12 @@ fn settings(object: &Object, warnings: &mut Vec<String>) -> Result<Settings, Ref
 fn master(settings: &Settings, reference: &str) -> Result<MasterConfig, Refused> {
     let config = MasterConfig::of(&settings.keys, settings.name.as_str(), reference);
     config.map_err(|error| Refused(crate::cni::CniError::from(error).msg))
+}
+
+fn tick(object: &Object) -> Result<Duration, Refused> {
+    let tick = get::<Span>(object, "tick", "a duration")?.map_or(Duration::from_secs(10), |span| span.0);
+    // The question would be asked, and the runtime, without end.
+    if tick < SHORTEST_TICK { Err(Refused("key \"tick\" is less than 50ms".to_owned())) } else { Ok(tick) }
 }
 
 fn health(object: &Object, warnings: &mut Vec<String>) -> Result<Option<SocketAddr>, Refused> {
@@ -283,6 +292,7 @@ mod tests {
         for (text, why) in [
             ("[]", "is not a JSON object"),
             ("{\"tick\": 5}", "tick"),
+            (r#"{"tick":"0s"}"#, "less than 50ms"),
             (r#"{"health":"localhost"}"#, "no address with a port"),
             (r#"{"stateDir":"state"}"#, "stateDir"),
             (r#"{"addBudget":"x"}"#, "addBudget"),
