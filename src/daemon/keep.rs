@@ -170,7 +170,8 @@ impl Keeper {
                 Should { be, ..leave(format!("the primary cannot be used, so the last good state stays: {why}")) }
             }
             Sight::Found(found) => match &seen.not_ready {
-                Some(path) if seen.own == Own::Missing => {
+                // One that was written is put back all the same: without it pods would start without their networks.
+                Some(path) if seen.own == Own::Missing && seen.remembered.is_none() => {
                     leave(format!("waiting for \"readinessindicatorfile\" {}", path.display()))
                 }
                 _ => {

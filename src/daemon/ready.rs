@@ -35,7 +35,7 @@ impl Readiness {
     /// What the primary lacks, if it lacks something, at `now` since the daemon's start.
     pub fn words(&mut self, config: &Config, seen: &Seen, profiles: &Profiles, now: Duration) -> Option<String> {
         let Sight::Found(found) = &seen.primary else { return None };
-        if let Some(path) = seen.not_ready.as_ref().filter(|_| seen.own != Own::Missing) {
+        if let Some(path) = seen.not_ready.as_ref().filter(|_| seen.own != Own::Missing || seen.remembered.is_some()) {
             return Some(no_indicator(path));
         }
         let signs = signs(found, profiles);

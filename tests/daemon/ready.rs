@@ -77,4 +77,9 @@ fn a25_the_readiness_indicator_is_named_also_when_the_master_config_is_there() {
         (status == 503 && text.contains("\"readinessindicatorfile\"")).then_some(())
     });
     assert!(place.own_text().is_some());
+    // Who takes the file away meanwhile does not make pods start without their networks.
+    std::fs::remove_file(place.own()).unwrap();
+    place.keeps("10-calico.conflist", "mac");
+    let (status, text) = daemon.get("/readyz");
+    assert!(status == 503 && text.contains("\"readinessindicatorfile\""), "{status} {text}");
 }
