@@ -188,16 +188,14 @@ impl Keeper {
     /// Asks appended plugins which versions they speak, once in a while. Not while our file is missing: it is written first.
     fn ask_versions(&mut self, seen: &Seen, appended: &[Appended]) {
         let now = self.now();
-        if now.saturating_sub(self.spoken.1) > VERSIONS_LAST {
-            self.spoken.0.clear();
-        }
-        let unknown = |plugin: &&PluginType| !self.spoken.0.contains_key(*plugin);
-        let unknown: BTreeSet<PluginType> =
-            appended.iter().map(|appended| &appended.plugin.plugin).filter(unknown).cloned().collect();
-        if unknown.is_empty() || seen.own.bytes().is_none() {
+        let stale = now.saturating_sub(self.spoken.1) > VERSIONS_LAST;
+        let asked = |plugin: &&PluginType| stale || !self.spoken.0.contains_key(*plugin);
+        let asked: BTreeSet<PluginType> =
+            appended.iter().map(|appended| &appended.plugin.plugin).filter(asked).cloned().collect();
+        if asked.is_empty() || seen.own.bytes().is_none() {
             return;
         }
-        self.spoken.0.extend(hostexec::versions(&self.config, &unknown));
+        master::renew(&mut self.spoken.0, hostexec::versions(&self.config, &asked));
         self.spoken.1 = now;
     }
 

@@ -67,6 +67,15 @@ pub struct Found {
 /// The versions that each appended plugin speaks; `None` for one that was asked and did not say.
 pub type Spoken = BTreeMap<PluginType, Option<BTreeSet<CniVersion>>>;
 
+/// What plugins `said` when they were asked again. One that did not answer now speaks what it spoke: the list is not to lose versions
+/// because a node is slow for a moment.
+pub fn renew(spoken: &mut Spoken, said: Spoken) {
+    for (plugin, versions) in said {
+        let known = spoken.entry(plugin).or_default();
+        *known = versions.or(known.take());
+    }
+}
+
 /// A plugin that somebody else appended.
 #[derive(Debug, Clone)]
 pub struct Appended {

@@ -211,3 +211,17 @@ proptest! {
         prop_assert_eq!(&make(&there), &text);
     }
 }
+
+#[test]
+fn d11_a_plugin_that_does_not_answer_once_speaks_what_it_spoke() {
+    let plugin = |name: &str| PluginType::new(name).unwrap();
+    let all = |versions: &[CniVersion]| Some(versions.iter().copied().collect::<BTreeSet<_>>());
+    let mut spoken = Spoken::from([(plugin("a"), all(&[CniVersion::V1_0_0])), (plugin("b"), None)]);
+    let said = [(plugin("a"), None), (plugin("b"), all(&[CniVersion::V1_1_0])), (plugin("c"), None)];
+    renew(&mut spoken, said.into());
+    let now =
+        [(plugin("a"), all(&[CniVersion::V1_0_0])), (plugin("b"), all(&[CniVersion::V1_1_0])), (plugin("c"), None)];
+    assert_eq!(spoken, now.into());
+    renew(&mut spoken, [(plugin("a"), all(&[CniVersion::V0_4_0]))].into());
+    assert_eq!(spoken[&plugin("a")], all(&[CniVersion::V0_4_0]));
+}
