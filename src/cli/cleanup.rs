@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -12,6 +12,7 @@ use crate::act::sandbox::{adding, lock as lock_sandbox, note};
 use crate::act::undo::finish;
 use crate::act::{Acting, Context};
 use crate::cni::{CniArgs, CniError, ContainerId, Object, Operation, SearchPath};
+use crate::config::places::RUN_DIR;
 use crate::config::{MasterConfig, Span};
 use crate::exec::Host;
 use crate::gather::after;
@@ -26,7 +27,7 @@ use crate::store::atomic::tidy;
 use crate::store::foreign::LIBCNI_CACHE;
 use crate::store::lock::Adding;
 use crate::store::master::{self, MasterLock, current, remembered};
-use crate::store::runtime::fresh;
+use crate::store::runtime::{fresh, of_ours};
 use crate::store::{StoreError, is_dir, private, removal, remove};
 use crate::sweep::{Settings, sweep};
 
@@ -46,10 +47,10 @@ pub(super) struct CleanupArgs {
     /// Restarts the runtime, if it has to read another directory first.
     #[arg(long)]
     restart: bool,
-    /// Where the plugin is [default: that of the node's distribution, else /opt/cni/bin].
+    /// Where the plugin is [default: what the runtime said, that of the node's distribution, else /opt/cni/bin].
     #[arg(long, value_name = "DIR")]
     bin_dir: Option<PathBuf>,
-    /// Where the master config is [default: that of the node's distribution, else /etc/cni/net.d].
+    /// Where the master config is [default: likewise, else /etc/cni/net.d].
     #[arg(long, value_name = "DIR")]
     conf_dir: Option<PathBuf>,
     /// Where records are [default: "stateDir" of the master config].
@@ -66,7 +67,7 @@ pub(super) fn run(args: &CleanupArgs, path: Option<&str>) -> Result<(String, Exi
         let text = "no daemon says that its DaemonSet is being deleted: everything stays\n";
         return Ok((text.to_owned(), Exit::Clean));
     }
-    let mut places = Places::known(is_dir).or(args.bin_dir.as_deref(), args.conf_dir.as_deref());
+    let mut places = places(args);
     let config = config(args, &places)?;
     let lock = lock(&config.run_dir).map_err(refused)?;
     let given = SearchPath::parse(path.unwrap_or_default()).and(&places.bin_dir);
@@ -102,6 +103,21 @@ pub(super) fn run(args: &CleanupArgs, path: Option<&str>) -> Result<(String, Exi
     })?;
     drop(lock);
     Ok((text, Exit::Clean))
+}
+
+/// Where it was installed: what the runtime said of itself stands over the usual places, as it did for `meta-cnid install`. A master
+/// config that stayed would refuse every pod.
+fn places(args: &CleanupArgs) -> Places {
+    let known = Places::known(is_dir);
+    let run_dir = args.run_dir.as_deref().unwrap_or(Path::new(RUN_DIR));
+    let known = match of_ours(run_dir) {
+        Some(view) => {
+            let bin_dir = view.bin_dirs.iter().find(|dir| removal::is_program(&dir.join(PROGRAM)));
+            known.or(bin_dir.map(PathBuf::as_path), Some(&view.conf_dir))
+        }
+        None => known,
+    };
+    known.or(args.bin_dir.as_deref(), args.conf_dir.as_deref())
 }
 
 /// Undoes a private conf dir; why the rest has to wait, if it has to.

@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use nix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
+use crate::plan::master::FILE_NAME;
+
 use super::atomic::{self, Survives};
-use super::{Owner, StoreError, epoch, read as read_file};
+use super::{Owner, StoreError, epoch, exists, read as read_file};
 
 /// Seconds after which a view says nothing any more: the runtime or the daemon has gone.
 const LASTS: u64 = 60;
@@ -83,6 +85,13 @@ pub fn fresh(run_dir: &Path) -> Option<RuntimeView> {
     let view = read(run_dir).ok().flatten()?;
     let epoch = epoch::known(run_dir)?;
     view.is_fresh(&epoch, boot_seconds()).then_some(view)
+}
+
+/// The last view, however old, of a runtime that looks where our file is.
+#[must_use]
+pub fn of_ours(run_dir: &Path) -> Option<RuntimeView> {
+    let view = read(run_dir).ok().flatten().filter(|view| view.conf_dir.is_absolute());
+    view.filter(|view| exists(&view.conf_dir.join(FILE_NAME)))
 }
 
 /// Keeps `view`.

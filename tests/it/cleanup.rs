@@ -217,3 +217,22 @@ fn d13_a_cleanup_that_is_killed_after_any_change_is_ended_by_the_next() {
         assert!(kills.iter().sum::<usize>() > 15, "{CHANGES:?}: {kills:?}");
     });
 }
+
+#[test]
+fn d13_a_master_config_is_removed_where_the_runtime_said_that_it_looks() {
+    isolated(|_| {
+        let node = node();
+        let view = json!({ "version": 1, "epoch": "gone", "time": "", "boot": 1, "socket": "/s", "runtime": "containerd",
+            "runtimeVersion": "2.4.2", "networkReady": true, "confDir": node.conf(), "binDirs": ["/none", node.plugins()] });
+        node.write("run/runtime.json", &view.to_string());
+        std::fs::set_permissions(
+            node.run_dir().join("runtime.json"),
+            std::os::unix::fs::PermissionsExt::from_mode(0o600),
+        )
+        .unwrap();
+        let (exit, said, errors) = command(&node, &["cleanup"]);
+        assert_eq!(exit, 0, "{said}{errors}");
+        assert!(!node.conf().join("00-meta-cni.conflist").exists(), "{said}");
+        assert!(!node.plugins().join("meta-cni").exists(), "{said}");
+    });
+}

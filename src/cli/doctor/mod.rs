@@ -23,7 +23,7 @@ use crate::gather::search_path;
 use crate::plan::master::FILE_NAME;
 use crate::profile::Profiles;
 use crate::store::profiles::profiles;
-use crate::store::{MOST_CONFIG, Owner, StoreError, exists, read, runtime};
+use crate::store::{MOST_CONFIG, Owner, StoreError, read, runtime};
 
 use super::carets::visible;
 use super::{DEFAULT_CONFIG, Exit, Output, Problem};
@@ -163,8 +163,7 @@ fn node(asked: &Asked) -> Result<Node, Problem> {
 
 /// The master config's file when nobody says: the runtime knows which directory it reads.
 fn file(run_dir: &Path) -> PathBuf {
-    let view = runtime::read(run_dir).ok().flatten().filter(|view| view.conf_dir.is_absolute());
-    let told = view.map(|view| view.conf_dir.join(FILE_NAME)).filter(|path| exists(path));
+    let told = runtime::of_ours(run_dir).map(|view| view.conf_dir.join(FILE_NAME));
     told.unwrap_or_else(|| DEFAULT_CONFIG.into())
 }
 
