@@ -158,9 +158,10 @@ fn reload(flags: &Flags, over: &Object, keeper: &mut Keeper) {
     match load(flags, over) {
         Ok(config) => {
             let old = &keeper.config;
-            if (config.health, config.log_format, &config.cri_socket) != (old.health, old.log_format, &old.cri_socket) {
+            if fixed(&config) != fixed(old) {
                 tracing::warn!(
-                    "\"health\", \"criSocket\", \"logFormat\" and the level of the daemon's log change with its next start"
+                    "\"health\", \"criSocket\", \"logFormat\", the level of the daemon's log, and where \"runDir\" has its `runtime.json` \
+                     and `meta-cnid.health`, change with its next start"
                 );
             }
             say(&config);
@@ -170,6 +171,11 @@ fn reload(flags: &Flags, over: &Object, keeper: &mut Keeper) {
         }
         Err((_, why)) => tracing::error!("the config stays as it was: {why}"),
     }
+}
+
+/// What the other thread was started with.
+fn fixed(config: &Config) -> impl PartialEq + '_ {
+    (config.health, config.log_format, &config.cri_socket, &config.log_level, &config.master.run_dir)
 }
 
 /// Tells systemd, if it asked to be told.

@@ -85,10 +85,14 @@ pub(super) fn start(server: Server) -> io::Result<()> {
 }
 
 async fn listen(address: SocketAddr, shared: Arc<Shared>, told_in: PathBuf) {
+    let mut said = false;
     let listener = loop {
         match TcpListener::bind(address).await {
             Ok(listener) => break listener,
-            Err(error) => tracing::warn!(%address, %error, "health and metrics cannot be served yet"),
+            Err(error) if !std::mem::replace(&mut said, true) => {
+                tracing::warn!(%address, %error, "health and metrics cannot be served yet");
+            }
+            Err(_) => {}
         }
         tokio::time::sleep(PATIENCE).await;
     };
