@@ -13,6 +13,7 @@ use crate::store::lock::{Adding, adding};
 use crate::store::master::{MasterLock, Places, Written, lock};
 use crate::store::primary::LastGood;
 use crate::store::profiles::profiles;
+use crate::store::runtime::boot_seconds;
 use crate::store::{StoreError, primary, sweep};
 use crate::watch::lookout::Lookout;
 
@@ -348,8 +349,7 @@ impl Keeper {
     /// On a node whose pods rest no plugin call would start a sweep.
     fn sweep_if_due(&self) {
         let run_dir = &self.config.master.run_dir;
-        let Ok(now) = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME) else { return };
-        let now = u64::try_from(now.tv_sec()).unwrap_or_default();
+        let now = boot_seconds();
         let Some(text) = self.satisfied.as_ref().filter(|_| sweep::is_due(run_dir, now)) else { return };
         // As a plugin call does it: the first of many starts it, and has ten seconds.
         let claimed = sweep::claim(run_dir, now, now + 10).unwrap_or_else(|error: StoreError| {

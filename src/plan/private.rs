@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cni::Object;
 use crate::cni::raw::{text_value, value_of};
+use crate::profile::matches_glob;
 
 pub use super::toml::is_ours;
 use super::toml::{OURS, include, number, set, undone};
@@ -230,17 +231,7 @@ fn of_containerd_1(version: Option<u32>) -> (&'static str, &'static str) {
 /// True if Go's glob `pattern` names `path`, as far as its last part has nothing but `*`.
 fn matches(pattern: &Path, path: &Path) -> bool {
     let (Some(pattern_name), Some(name)) = (pattern.file_name(), path.file_name()) else { return false };
-    let (pattern_name, name) = (pattern_name.to_string_lossy(), name.to_string_lossy());
-    let mut parts = pattern_name.split('*');
-    let Some(mut rest) = parts.next().and_then(|first| name.strip_prefix(first)) else { return false };
-    let mut last = None;
-    for part in parts {
-        let Some(at) = rest.find(part) else { return false };
-        rest = &rest[at + part.len()..];
-        last = Some(part);
-    }
-    let ends = last.map_or(rest.is_empty(), |last| name.ends_with(last));
-    ends && same(pattern.parent(), path.parent())
+    matches_glob(&pattern_name.to_string_lossy(), &name.to_string_lossy()) && same(pattern.parent(), path.parent())
 }
 
 fn same(one: Option<&Path>, other: Option<&Path>) -> bool {

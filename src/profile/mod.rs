@@ -160,7 +160,8 @@ impl Match {
 }
 
 /// True if `name` is `glob` with each `*` standing for any characters.
-fn matches_glob(glob: &str, name: &str) -> bool {
+#[must_use]
+pub fn matches_glob(glob: &str, name: &str) -> bool {
     let mut parts = glob.split('*');
     let Some(mut rest) = parts.next().and_then(|first| name.strip_prefix(first)) else { return false };
     let mut parts: Vec<&str> = parts.collect();

@@ -8,6 +8,7 @@ use crate::cni::raw::{Object, text_value, value_of};
 use crate::config::keys::nearest;
 use crate::config::master::PLUGIN_TYPE;
 use crate::config::{ConfigError, MasterConfig, WarningKind};
+use crate::plan::master::ANNOTATIONS;
 
 use super::{nesting, network};
 
@@ -99,9 +100,6 @@ pub const OWN_FILE: Rule = Rule {
     explanation: "It would run meta-cni from meta-cni, which is refused at run time too.",
     remedy: "Name the file of the cluster's own network.",
 };
-
-/// The capability by which annotations come.
-const ANNOTATIONS: &str = "io.kubernetes.cri.pod-annotations";
 
 /// More errors of one object than anybody mends in one go.
 const MOST_MENDED: usize = 32;
