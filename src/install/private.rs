@@ -190,7 +190,6 @@ pub fn back(
     places: Places<'_>,
     (restarts, view): (bool, Option<RuntimeView>),
 ) -> Result<Back, String> {
-    let again = layout.back;
     let mut done = Vec::new();
     if let Some(bytes) = current(&layout.to).ok().flatten()
         && let Ok(text) = String::from_utf8(bytes)
@@ -201,7 +200,10 @@ pub fn back(
         done.push(format!("{}: written until the runtime reads it again", layout.from.join(FILE_NAME).display()));
     }
     private::decide(places.state_dir, &Layout { back: true, ..layout.clone() }).map_err(story)?;
-    done.extend(private::restore(layout).map_err(story)?);
+    let restored = private::restore(layout).map_err(story)?;
+    // One that was cut short before has told nobody to restart the runtime, which cannot have read what was restored only now.
+    let again = layout.back && restored.is_empty();
+    done.extend(restored);
     let reads = view.map(|view| view.conf_dir == layout.from);
     if restarts && reads != Some(true) {
         restart(layout.runtime.unit())?;
