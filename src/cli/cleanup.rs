@@ -28,7 +28,7 @@ use crate::store::foreign::LIBCNI_CACHE;
 use crate::store::lock::Adding;
 use crate::store::master::{self, MasterLock, current, remembered};
 use crate::store::runtime::{fresh, of_ours};
-use crate::store::{StoreError, is_dir, private, removal, remove};
+use crate::store::{StoreError, exists, is_dir, private, removal, remove};
 use crate::sweep::{Settings, sweep};
 
 use super::{Exit, Problem};
@@ -169,11 +169,15 @@ fn taken_off(context: &Context, places: &Places, force: bool, layout: Option<&La
         removal::export(LIBCNI_CACHE.as_ref(), &entry(record)).map_err(story)?;
     }
     let _ = writeln!(text, "pods whose primary network the runtime deletes by itself now: {}", alive.primary.len());
+    let masters = [Some(&places.conf_dir), layout.map(|layout| &layout.to)];
+    let there = masters.into_iter().flatten().map(|dir| dir.join(FILE_NAME)).filter(|path| exists(path));
+    let there: Vec<_> = there.collect();
     removal::master(&places.conf_dir).map_err(story)?;
-    let _ = writeln!(text, "{}: removed", places.conf_dir.join(FILE_NAME).display());
     if let Some(layout) = layout {
         private::forget(&context.config.state_dir, layout).map_err(story)?;
-        let _ = writeln!(text, "{}: removed", layout.to.join(FILE_NAME).display());
+    }
+    for path in there {
+        let _ = writeln!(text, "{}: removed", path.display());
     }
     for record in &alive.primary {
         dropped(context, record).map_err(story)?;
