@@ -86,6 +86,7 @@ pub fn undone(text: &str, path: &[&str]) -> Result<Option<String>, String> {
     if left == text {
         return Ok(None);
     }
+    let left = versioned(text, left);
     let (before, after) = (parse(text)?, parse(&left).map_err(|why| format!("without our lines {why}"))?);
     let same = plain(before.get_ref(), path) == plain(after.get_ref(), path);
     let nothing = after.get_ref().is_empty();
@@ -94,6 +95,17 @@ pub fn undone(text: &str, path: &[&str]) -> Result<Option<String>, String> {
         Ok(Some(left))
     } else {
         Err("without our lines the others would say something else".to_owned())
+    }
+}
+
+/// `left` says which version it is of, if it was ours alone that said so: others wrote theirs for that one.
+fn versioned(text: &str, left: String) -> String {
+    let version = |text: &str| number(text, "version").ok().flatten();
+    match version(text) {
+        Some(number) if version(&left).is_none() && parse(&left).is_ok_and(|left| !left.get_ref().is_empty()) => {
+            format!("version = {number}\n{left}")
+        }
+        _ => left,
     }
 }
 

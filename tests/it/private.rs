@@ -206,6 +206,18 @@ fn what_others_changed_since_stays_when_our_lines_go() {
             assert_eq!(cleanup(&node).0, 0);
             assert_eq!(std::fs::read_dir(node.root().join("etc")).unwrap().count(), 1, "no copy stays");
         }
+        // In a file that we made they wrote for the version that it says.
+        for told in ALL.iter().filter(|told| told.kind != "crio" && told.text.is_none()) {
+            let node = told.node();
+            assert_eq!(told.install(&node, &[]).0, 0);
+            let edited = std::fs::read_to_string(told.file(&node)).unwrap();
+            let theirs = "[plugins.\"io.containerd.grpc.v1.cri\"]\n  sandbox_image = \"p\"\n";
+            std::fs::write(told.file(&node), format!("{edited}{theirs}")).unwrap();
+            assert_eq!(cleanup(&node).0, 4);
+            let version = if told.kind == "containerd-1" { 2 } else { 3 };
+            let left = std::fs::read_to_string(told.file(&node)).unwrap();
+            assert_eq!(left, format!("version = {version}\n{theirs}"), "{}", told.kind);
+        }
     });
 }
 
