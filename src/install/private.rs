@@ -2,16 +2,17 @@
 //! goes on. In order: what was decided, our file in the directory to come, the runtime's configuration, the restart; and when the
 //! runtime says that it reads it, the old file goes.
 
-use std::path::Path;
+use std::path::{Component, Path};
 use std::time::{Duration, Instant};
 
 use crate::config::places::PROFILES_DIR;
 use crate::plan::master::{FILE_NAME, lint};
+use crate::plan::primary::is_config_name;
 use crate::plan::private::{Change, Kind, Layout, budget, with_budget};
 use crate::store::master::{MasterLock, Places, Written, current};
 use crate::store::profiles::profiles;
 use crate::store::runtime::RuntimeView;
-use crate::store::{exists, private, removal};
+use crate::store::{exists, identity, list, private, removal};
 use crate::watch;
 
 use super::master::should;
@@ -45,15 +46,35 @@ pub(super) fn layout(install: &mut Install<'_>, view: Option<&RuntimeView>) -> R
             if let Some(path) = [to, &config].into_iter().find(|path| !path.is_absolute()) {
                 return Err(format!("{} is not an absolute path", path.display()));
             }
+            fit(to)?;
             let plain = |path: &Path| path.components().collect();
             Layout { from: plain(&install.places.conf_dir), to: plain(to), runtime, config, back: false }
         }
     };
-    if layout.from == layout.to {
+    let there = identity(&layout.from);
+    if layout.from == layout.to || (there.is_some() && there == identity(&layout.to)) {
         return Err(format!("{} is where the primary writes, and cannot be private", layout.to.display()));
     }
     install.places.conf_dir.clone_from(&layout.from);
     Ok(Some(layout))
+}
+
+/// Whether a directory can be private: by another name it may be any, and what others have there comes before our file or after it.
+fn fit(to: &Path) -> Result<(), String> {
+    if to.components().any(|part| part == Component::ParentDir) {
+        return Err(format!("{} has a \"..\" in it: say where it leads", to.display()));
+    }
+    if !exists(to) {
+        return Ok(());
+    }
+    let other = |name: &String| name != FILE_NAME && is_config_name(name);
+    match list(to).map_err(story)?.into_iter().find(other) {
+        Some(name) => Err(format!(
+            "{} holds {name:?}, and a private conf dir holds nothing but {FILE_NAME}: say another one, or remove that file",
+            to.display()
+        )),
+        None => Ok(()),
+    }
 }
 
 fn kind(install: &Install<'_>, view: Option<&RuntimeView>) -> Result<Kind, String> {

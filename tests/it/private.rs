@@ -179,6 +179,26 @@ fn what_is_refused_changed_nothing_and_says_what_a_person_can_do() {
     assert!(exit == 4 && errors.contains("is a link"), "{exit} {errors}");
     std::fs::remove_file(link).unwrap();
     assert_eq!(files(&node), before_link);
+    // A directory that others' files are in, or the primary's by another name, is not private.
+    let full = node.root().join("full");
+    std::fs::create_dir(&full).unwrap();
+    std::fs::write(full.join("05-other.conf"), "{}").unwrap();
+    let alias = node.root().join("alias");
+    std::os::unix::fs::symlink(node.conf(), &alias).unwrap();
+    for (dir, why) in [
+        (&full, "05-other.conf"),
+        (&alias, "10-primary.conflist"),
+        (&node.conf().join("../conf"), "has a \"..\" in it"),
+    ] {
+        let mut flags = told.flags(&node);
+        *flags.last_mut().unwrap() = format!("--private-conf-dir={}", dir.display());
+        let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+        let (exit, text, errors) = command(&node, &flags);
+        assert!(exit == 4 && errors.contains(why), "{exit} {text}{errors}");
+        assert!(!node.state().join("private.json").exists());
+    }
+    std::fs::remove_file(alias).unwrap();
+    std::fs::remove_dir_all(full).unwrap();
     // Without a primary the runtime is not pointed at a directory with nothing in it.
     std::fs::remove_file(node.conf().join("10-primary.conflist")).unwrap();
     let (exit, text, errors) = told.install(&node, &[]);
