@@ -115,7 +115,7 @@ impl Keeper {
     /// Watches, asks, and does what is to be done; gives how long to wait at least and at most until it is asked again.
     pub fn once(&mut self) -> (Duration, Duration) {
         let began = self.now();
-        self.config.layout = decided(&self.config);
+        let _said_by_the_round = self.decide();
         let watched: BTreeSet<_> = self.readiness.places().collect();
         self.lookout.over(&places(&self.config).into_iter().chain(watched.iter().cloned()).collect());
         let (least, mut most) = self.round();
@@ -129,9 +129,15 @@ impl Keeper {
         (least.max(took.min(AFTER_FAILURE)), most)
     }
 
+    /// Sees whether there is a private conf dir; why that is not known, which leaves it as it was.
+    fn decide(&mut self) -> Option<String> {
+        let decided = decided(&self.config).map(|layout| self.config.layout = layout);
+        decided.err()
+    }
+
     /// Gather, plan, act, report.
     pub fn round(&mut self) -> (Duration, Duration) {
-        self.config.layout = decided(&self.config);
+        let undecided = self.decide();
         let profiles = profiles(&self.config.master.delegate_profiles_dir);
         let seen = look(&self.config, &profiles);
         let mut should = self.should(&seen, &profiles);
@@ -143,6 +149,7 @@ impl Keeper {
             }
         }
         let now = self.now();
+        should.missing.extend(undecided);
         should.missing.extend(self.readiness.words(&self.config, &seen, &profiles, now));
         let waits = match &done {
             Done::Again(soon, _) => (Duration::ZERO, (*soon).min(self.config.tick)),

@@ -11,14 +11,13 @@ use crate::store::{exists, private, removal, runtime};
 
 use super::config::Config;
 
-/// What was decided for this conf dir.
-pub(super) fn decided(config: &Config) -> Option<Layout> {
+/// What was decided for this conf dir; why that is not known, for people.
+pub(super) fn decided(config: &Config) -> Result<Option<Layout>, String> {
     let layout = private::layout(&config.master.state_dir);
-    if let Err(error) = &layout {
-        tracing::debug!(error = error.story(), "whether there is a private conf dir is not known");
-    }
     let same = |layout: &Layout| layout.from.components().eq(config.conf_dir.components());
-    layout.ok().flatten().filter(same)
+    layout
+        .map(|layout| layout.filter(same))
+        .map_err(|error| format!("whether there is a private conf dir is not known: {}", error.story()))
 }
 
 /// Where our file is kept.
@@ -48,7 +47,7 @@ pub(super) fn settle(
     let reads = |dir: &Path| view.as_ref().is_some_and(|view| view.conf_dir.components().eq(dir.components()));
     let path = other.join(FILE_NAME);
     // Under the lock: `install` and `cleanup` decide under it, and the way may be another by now.
-    let same = || decided(config) == config.layout;
+    let same = || decided(config).as_ref() == Ok(&config.layout);
     if reads(home) {
         if exists(&path) {
             let _lock = lock()?;

@@ -32,8 +32,27 @@ fn path(state_dir: &Path) -> PathBuf {
 pub fn layout(state_dir: &Path) -> Result<Option<Layout>, StoreError> {
     let path = path(state_dir);
     let Some(bytes) = read(&path, Owner::Us, 64 << 10)? else { return Ok(None) };
-    let kept = serde_json::from_slice::<Kept>(&bytes);
-    kept.map(|kept| Some(kept.layout)).map_err(|error| StoreError::refused(&path, format!("is damaged: {error}")))
+    let kept = serde_json::from_slice::<Kept>(&bytes).map_err(|error| error.to_string());
+    kept.and_then(sound).map(Some).map_err(|why| {
+        let remedy =
+            "remove it, and if the runtime reads a private conf dir do `meta-cni install --private-conf-dir` again";
+        StoreError::refused(&path, format!("is damaged: {why}; {remedy}"))
+    })
+}
+
+/// What could have been decided: everything else would be done to directories that nobody meant.
+fn sound(kept: Kept) -> Result<Layout, String> {
+    let Kept { version, layout } = kept;
+    if version != 1 {
+        return Err(format!("version {version} is not known"));
+    }
+    if let Some(path) = [&layout.from, &layout.to, &layout.config].into_iter().find(|path| !path.is_absolute()) {
+        return Err(format!("{path:?} is not an absolute path"));
+    }
+    if layout.from.components().eq(layout.to.components()) {
+        return Err(format!("{} is both the private conf dir and the primary's", layout.to.display()));
+    }
+    Ok(layout)
 }
 
 /// Keeps it; writes nothing when it is what is there.

@@ -20,6 +20,7 @@ mod container;
 mod doctor;
 mod faults;
 mod fights;
+mod layout;
 mod ready;
 mod report;
 mod survives;

@@ -317,3 +317,40 @@ fn killed_after_any_change_the_runtime_finds_our_file_and_doing_it_again_ends_it
         assert!(installs > 30 && cleanups > 20, "{installs} {cleanups} kills");
     });
 }
+
+#[test]
+fn a_damaged_decision_is_said_with_its_remedy_and_nothing_is_done_by_it() {
+    let told = &ALL[2];
+    let node = told.node();
+    assert_eq!(told.install(&node, &[]).0, 0);
+    let path = node.state().join("private.json");
+    let whole = std::fs::read_to_string(&path).unwrap();
+    let with = |key: &str, value: Value| {
+        let mut all: Value = serde_json::from_str(&whole).unwrap();
+        all[key] = value;
+        all.to_string()
+    };
+    let there = files(&node);
+    let config = node.conf().join(FILE_NAME);
+    for damaged in [
+        whole[..20].to_owned(),
+        with("version", json!(2)),
+        with("to", json!("relative")),
+        with("from", json!("")),
+        with("to", json!(format!("{}/", node.conf().display()))),
+    ] {
+        std::fs::write(&path, &damaged).unwrap();
+        for (exit, text, errors) in [told.install(&node, &[]), cleanup(&node)] {
+            assert!(exit == 4 && errors.contains("is damaged: "), "{damaged} {exit} {text}{errors}");
+            assert!(errors.contains("remove it, and if the runtime"), "{errors}");
+        }
+        let (exit, text, errors) = command(&node, &["status", "--config", config.to_str().unwrap()]);
+        let line = text.lines().find(|line| line.starts_with("WRONG   private conf dir: "));
+        assert!(exit == 1 && line.is_some_and(|line| line.contains("remove it, and if")), "{exit} {text}{errors}");
+    }
+    // What it says to do helps.
+    std::fs::remove_file(&path).unwrap();
+    let (exit, text, errors) = told.install(&node, &[]);
+    assert_eq!((exit, files(&node)), (0, there), "{text}{errors}");
+    assert_eq!((cleanup(&node).0, cleanup(&node).0), (4, 0));
+}

@@ -6,6 +6,7 @@ use crate::check::finding::{Finding, Severity};
 use crate::cni::{CniError, Code};
 use crate::plan::master::FILE_NAME;
 use crate::plan::primary::{BEHIND, Choice, is_config_name};
+use crate::plan::private::Layout;
 
 use super::Lines;
 
@@ -265,6 +266,34 @@ fn candidates(seen: &Primary, choice: &Choice, lines: &mut Lines) {
     if chosen.is_none() {
         let says = format!("no file of {} can be the primary", seen.dir.display());
         lines.wrong(ABOUT, says, "the cluster's own CNI writes its file when it is up; look there if it does not come");
+    }
+}
+
+/// The node's own profiles that cannot be used, and why.
+pub fn profiles(refused: &[String], lines: &mut Lines) {
+    lines.each("profile", refused, |lines, why| {
+        lines.wrong("profile", &**why, "correct it, or remove it: it is as if it were not there");
+    });
+}
+
+/// The private conf dir, if there is one.
+pub fn private(layout: &Result<Option<Layout>, String>, lines: &mut Lines) {
+    const ABOUT: &str = "private conf dir";
+    match layout {
+        Ok(None) => {}
+        Ok(Some(layout)) if layout.back => lines.note(
+            ABOUT,
+            format!(
+                "{} is being left for {}: `meta-cni cleanup` goes on with it",
+                layout.to.display(),
+                layout.from.display()
+            ),
+        ),
+        Ok(Some(layout)) => {
+            lines.ok(ABOUT, format!("{}; the primary writes {}", layout.to.display(), layout.from.display()));
+        }
+        // It says what to do itself.
+        Err(why) => lines.wrong(ABOUT, why, ""),
     }
 }
 

@@ -12,7 +12,7 @@ use crate::plan::primary::choose;
 use crate::store::confdir::candidates;
 use crate::store::master::is_removing;
 use crate::store::runtime::{self, RuntimeView};
-use crate::store::{epoch, is_dir, list};
+use crate::store::{epoch, is_dir, list, private};
 
 use super::super::validate::findings;
 use super::{Node, daemon as asking};
@@ -40,6 +40,8 @@ pub(super) fn master(node: &Node, lines: &mut Lines) {
     let removing = node.config.run_dir.join("removing");
     let removing = is_removing(&node.config.run_dir).then_some(removing.as_path());
     judge::master(&node.file, &seen, removing, lines);
+    let layout = private::layout(&node.config.state_dir).map_err(|error| error.story());
+    judge::private(&layout, lines);
 }
 
 pub(super) fn daemon(node: &Node, lines: &mut Lines) {
