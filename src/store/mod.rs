@@ -139,9 +139,13 @@ pub fn read(path: &Path, owner: Owner, most: u64) -> Result<Option<Vec<u8>>, Sto
     let mut bytes = Vec::with_capacity(usize::try_from(length.min(most)).unwrap_or_default() + 1);
     file.take(most + 1).read_to_end(&mut bytes).map_err(StoreError::io("read", path))?;
     if bytes.len() as u64 > most {
-        return Err(StoreError::refused(path, format!("is larger than {} KiB", most >> 10)));
+        return Err(StoreError::refused(path, format!("is larger than {}", size(most))));
     }
     Ok(Some(bytes))
+}
+
+fn size(bytes: u64) -> String {
+    if bytes < 1 << 10 { format!("{bytes} bytes") } else { format!("{} KiB", bytes >> 10) }
 }
 
 /// The size of `file`, if it is a regular file of `owner` alone.

@@ -9,17 +9,28 @@ use super::{MOST_CONFIG, Owner, StoreError, list, read};
 /// The profiles in force: those compiled in, with the node's own over them. One that cannot be read is logged and left out.
 #[must_use]
 pub fn profiles(dir: &Path) -> Profiles {
+    let (profiles, refused) = sifted(dir);
+    for error in refused {
+        tracing::warn!(error, "profile is not used");
+    }
+    profiles
+}
+
+/// The profiles in force, and why each of the node's own that is left out cannot be used.
+#[must_use]
+pub fn sifted(dir: &Path) -> (Profiles, Vec<String>) {
     let names = list(dir).unwrap_or_default();
     let paths =
         names.iter().filter(|name| name.ends_with(".json") && !name.starts_with('.')).map(|name| dir.join(name));
-    let own = paths.filter_map(|path| match profile(&path) {
-        Ok(profile) => profile,
-        Err(error) => {
-            tracing::warn!(error = error.story(), "profile is not used");
+    let mut refused = Vec::new();
+    let own = paths.filter_map(|path| {
+        profile(&path).unwrap_or_else(|error| {
+            refused.push(error.story());
             None
-        }
+        })
     });
-    Profiles::with_overrides(own.collect())
+    let own = own.collect();
+    (Profiles::with_overrides(own), refused)
 }
 
 fn profile(path: &Path) -> Result<Option<Profile>, StoreError> {

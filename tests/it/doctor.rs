@@ -255,7 +255,7 @@ fn g3_the_daemon_is_asked_and_what_it_says_is_shown() {
     node.write("run/meta-cnid.health", &silent.local_addr().unwrap().to_string());
     said(&node).has("daemon", "wrong", &["nobody answers"]).ends(1);
     node.write("run/meta-cnid.health", "no address");
-    said(&node).has("daemon", "unseen", &["holds no address"]);
+    said(&node).has("daemon", "wrong", &["holds no address", "restart meta-cnid"]);
 }
 
 #[test]
@@ -483,7 +483,8 @@ fn g3_files_that_are_hostile_are_lines_and_nothing_hangs() {
         "note",
         &["50-x.conf: refused", "larger than"],
     );
-    hostile.has("daemon", "unseen", &["meta-cnid.health"]).has("networks", "wrong", &["net-a"]).ends(1);
+    hostile.has("daemon", "wrong", &["meta-cnid.health", "restart meta-cnid"]).has("networks", "wrong", &["net-a"]);
+    hostile.has("profile", "wrong", &["delegates/x.json", "correct it"]).ends(1);
     let text = run(&node, &[]).stdout;
     assert!(!text.contains(&0x1b), "what steers a terminal is shown, not sent");
     fifo("conf/00-meta-cni.conflist");

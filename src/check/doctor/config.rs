@@ -35,8 +35,10 @@ pub enum Master {
 pub enum Daemon {
     /// None has told where it serves health.
     Untold,
-    /// The file that tells cannot be used.
+    /// The file that tells cannot be looked at.
     Unread(String),
+    /// It is none that a daemon wrote.
+    Damaged(String),
     /// Nobody answers there.
     Silent {
         /// The address.
@@ -157,6 +159,9 @@ pub fn daemon(seen: &Daemon, culprit: Option<&str>, told_in: &Path, lines: &mut 
         Daemon::Untold => lines
             .note(ABOUT, "none: no meta-cnid has told where it serves health, so nobody keeps the master config right"),
         Daemon::Unread(why) => lines.unseen(ABOUT, why),
+        Daemon::Damaged(why) => {
+            lines.wrong(ABOUT, why, "remove it and restart meta-cnid, which writes it anew, if it is to run");
+        }
         Daemon::Silent { address, why } => lines.wrong(
             ABOUT,
             format!("nobody answers at {address}: {why}; the master config is not kept right"),

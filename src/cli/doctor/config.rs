@@ -76,6 +76,7 @@ pub(super) fn primary(node: &Node, lines: &mut Lines) {
         seen.choice = Some(choice.map_err(|error| error.story()));
     }
     judge::primary(&seen, lines);
+    judge::profiles(&node.refused_profiles, lines);
 }
 
 pub(super) fn runtime(node: &Node, lines: &mut Lines) {

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::check::doctor::config::Daemon;
-use crate::store::{Owner, read};
+use crate::store::{Owner, StoreError, read};
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -23,11 +23,12 @@ pub(super) fn ask(told_in: &Path) -> Daemon {
     let bytes = match read(told_in, Owner::Us, 256) {
         Ok(None) => return Daemon::Untold,
         Ok(Some(bytes)) => bytes,
-        Err(error) => return Daemon::Unread(error.story()),
+        Err(error @ StoreError::Io { .. }) => return Daemon::Unread(error.story()),
+        Err(error) => return Daemon::Damaged(error.story()),
     };
     let text = String::from_utf8_lossy(&bytes).trim().to_owned();
     let Ok(address) = text.parse::<SocketAddr>() else {
-        return Daemon::Unread(format!("{} holds no address", told_in.display()));
+        return Daemon::Damaged(format!("{} holds no address", told_in.display()));
     };
     let reached = reachable(address);
     let (status, body) = match get(reached, "/readyz") {

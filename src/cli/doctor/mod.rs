@@ -22,7 +22,7 @@ use crate::config::places::RUN_DIR;
 use crate::gather::search_path;
 use crate::plan::master::FILE_NAME;
 use crate::profile::Profiles;
-use crate::store::profiles::profiles;
+use crate::store::profiles::sifted;
 use crate::store::{MOST_CONFIG, Owner, StoreError, read, runtime};
 
 use super::carets::visible;
@@ -72,6 +72,8 @@ struct Node {
     path: SearchPath,
     /// The profiles in force.
     profiles: Profiles,
+    /// Why each of the node's own that is not in force is not.
+    refused_profiles: Vec<String>,
     started: Instant,
 }
 
@@ -157,8 +159,8 @@ fn node(asked: &Asked) -> Result<Node, Problem> {
     config.move_to(asked.state_dir.as_deref(), asked.run_dir.as_deref());
     let given = SearchPath::parse(asked.path.as_deref().unwrap_or_default());
     let path = SearchPath::default().and_all(&asked.bin_dirs).and_all(search_path(given, &config).dirs());
-    let profiles = profiles(&config.delegate_profiles_dir);
-    Ok(Node { file, config, usable, path, profiles, started: Instant::now() })
+    let (profiles, refused_profiles) = sifted(&config.delegate_profiles_dir);
+    Ok(Node { file, config, usable, path, profiles, refused_profiles, started: Instant::now() })
 }
 
 /// The master config's file when nobody says: the runtime knows which directory it reads.
