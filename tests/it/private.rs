@@ -142,6 +142,8 @@ fn a_private_conf_dir_is_made_once_and_taken_back_to_the_byte() {
             before.retain(|path, _| !path.starts_with("plugins"));
             assert_eq!(left, before, "{}", told.kind);
             assert!(!private(&node).exists());
+            let (exit, text, errors) = cleanup(&node);
+            assert!(exit == 0 && !text.contains(": removed"), "nothing was there: {exit} {text}{errors}");
             for dir in ["etc/conf.d", "etc/crio.conf.d"] {
                 assert!(!node.root().join(dir).exists(), "{dir}");
             }
