@@ -147,7 +147,7 @@ impl Config {
         Ok(Self {
             health: health(object, &mut warnings)?,
             tick: tick(object)?,
-            cri_socket: path(object, "criSocket")?,
+            cri_socket: text(object, "criSocket")?.map(|said| absolute(socket(&said).into())).transpose()?,
             program: path(object, "program")?,
             on_host: get(object, "enterHost", "true or false")?.unwrap_or(false),
             log_level: text(object, "logLevel")?,
@@ -248,6 +248,11 @@ fn path(object: &Object, key: &str) -> Result<Option<PathBuf>, Refused> {
     text(object, key)?.map(|path| absolute(path.into())).transpose()
 }
 
+/// The path of a socket that is said as the kubelet and `crictl` have it said.
+pub(super) fn socket(said: &str) -> &Path {
+    Path::new(said.strip_prefix("unix://").unwrap_or(said))
+}
+
 fn absolute(path: PathBuf) -> Result<PathBuf, Refused> {
     if path.is_absolute() { Ok(path) } else { Err(Refused(format!("{} is not an absolute path", path.display()))) }
 }
@@ -262,6 +267,17 @@ mod tests {
 
     fn parse(text: &str) -> Result<Config, String> {
         Config::parse(text.as_bytes(), &Object::default()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_socket_is_a_path_or_what_the_kubelet_calls_it() {
+        for said in ["/run/x.sock", "unix:///run/x.sock"] {
+            let config = parse(&format!(r#"{{"criSocket":{said:?}}}"#)).unwrap();
+            assert_eq!(config.cri_socket.as_deref(), Some(Path::new("/run/x.sock")));
+        }
+        for said in ["unix://run/x.sock", "tcp://127.0.0.1:1", "x.sock"] {
+            assert!(parse(&format!(r#"{{"criSocket":{said:?}}}"#)).is_err(), "{said}");
+        }
     }
 
     #[test]

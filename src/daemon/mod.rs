@@ -54,7 +54,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>, under_journal: bool) -> Ex
         }
     };
     if let Some(Command::Install(args)) = &flags.command {
-        return install::run(args, flags.cri_socket.as_deref().map(Path::new)).into();
+        return install::run(args, flags.cri_socket.as_deref().map(config::socket)).into();
     }
     let over = flags.keys();
     let config = match load(&flags, &over) {
