@@ -86,6 +86,9 @@ pub(super) fn run(args: &CleanupArgs, path: Option<&str>) -> Result<(String, Exi
     let dir = &context.config.run_dir;
     let layout = private::layout(&context.config.state_dir).map_err(story)?;
     let mut text = String::new();
+    if layout.is_none() {
+        here(dir, &places.conf_dir)?;
+    }
     if let Some(layout) = &layout {
         places.conf_dir.clone_from(&layout.from);
         // First the runtime reads the primary's directory again: until then our file stays in both.
@@ -118,6 +121,19 @@ fn places(args: &CleanupArgs) -> Places {
         None => known,
     };
     known.or(args.bin_dir.as_deref(), args.conf_dir.as_deref())
+}
+
+/// The runtime is not known to have our file from another directory: there it would stay, and no pod would start without the plugin.
+fn here(run_dir: &Path, conf_dir: &Path) -> Result<(), Problem> {
+    let other = |dir: &PathBuf| dir.components().ne(conf_dir.components()) && exists(&dir.join(FILE_NAME));
+    match fresh(run_dir).map(|view| view.conf_dir).filter(other) {
+        Some(dir) => Err(refused(format!(
+            "the runtime reads {dir}, where {FILE_NAME} is, not {}; nothing was done: say --conf-dir {dir}",
+            conf_dir.display(),
+            dir = dir.display()
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// Undoes a private conf dir; why the rest has to wait, if it has to.

@@ -236,3 +236,21 @@ fn d13_a_master_config_is_removed_where_the_runtime_said_that_it_looks() {
         assert!(!node.plugins().join("meta-cni").exists(), "{said}");
     });
 }
+
+#[test]
+fn d13_a_cleanup_of_another_directory_than_the_runtimes_does_nothing() {
+    let node = node();
+    node.write("run/epoch", "0123456789abcdef0123456789abcdef");
+    crate::doctor::view(&node, &json!({}));
+    let before = files_below(node.root());
+    let (bin, other) = (node.plugins(), node.root().join("other"));
+    let words = ["cleanup", "--bin-dir", bin.to_str().unwrap(), "--conf-dir", other.to_str().unwrap()];
+    let (exit, text, errors) = command(&node, &words);
+    let remedy = format!("say --conf-dir {}", node.conf().display());
+    assert!(exit == 4 && errors.contains(&remedy), "{exit} {text}{errors}");
+    let mut after = files_below(node.root());
+    after.retain(|path| !path.starts_with(node.run_dir()) || before.contains(path));
+    assert_eq!(after, before);
+    let (exit, text, errors) = cleanup(&node, &[]);
+    assert_eq!(exit, 0, "{text}{errors}");
+}

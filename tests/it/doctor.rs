@@ -153,7 +153,7 @@ fn daemon(node: &Node, status: &'static str, ready: &'static str, metrics: &'sta
     });
 }
 
-fn view(node: &Node, over: &Value) {
+pub fn view(node: &Node, over: &Value) {
     let token = std::fs::read_to_string(node.run_dir().join("epoch")).unwrap();
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
     let mut view = json!({ "version": 1, "epoch": format!("{}:{token}", boot.trim()), "time": "2026-01-01T00:00:00Z",
