@@ -17,7 +17,7 @@ use crate::config::{MasterConfig, Span};
 use crate::exec::Host;
 use crate::gather::after;
 use crate::install::master::{Dirs, lock};
-use crate::install::private::{Back, back};
+use crate::install::private::{Back, Restart, back};
 use crate::plan::cleanup::{Alive, entry};
 use crate::plan::install::{PROGRAM, Places};
 use crate::plan::master::FILE_NAME;
@@ -47,6 +47,9 @@ pub(super) struct CleanupArgs {
     /// Restarts the runtime, if it has to read another directory first.
     #[arg(long)]
     restart: bool,
+    /// It has been restarted since a cleanup asked for it; where a daemon runs, that is known.
+    #[arg(long, conflicts_with = "restart")]
+    restarted: bool,
     /// Where the plugin is [default: what the runtime said, that of the node's distribution, else /opt/cni/bin].
     #[arg(long, value_name = "DIR")]
     bin_dir: Option<PathBuf>,
@@ -59,6 +62,16 @@ pub(super) struct CleanupArgs {
     /// Where locks are [default: "runDir" of the master config].
     #[arg(long, value_name = "DIR")]
     run_dir: Option<PathBuf>,
+}
+
+impl CleanupArgs {
+    fn who(&self) -> Restart {
+        match (self.restart, self.restarted) {
+            (true, _) => Restart::Ours,
+            (_, true) => Restart::Done,
+            _ => Restart::Theirs,
+        }
+    }
 }
 
 /// Cleans up, and says what was done. `path` is `CNI_PATH`.
@@ -92,7 +105,7 @@ pub(super) fn run(args: &CleanupArgs, path: Option<&str>) -> Result<(String, Exi
     if let Some(layout) = &layout {
         places.conf_dir.clone_from(&layout.from);
         // First the runtime reads the primary's directory again: until then our file stays in both.
-        if let Some(why) = shared(&context, layout, args.restart, &lock, &mut text)? {
+        if let Some(why) = shared(&context, layout, args.who(), &lock, &mut text)? {
             return Ok((format!("{text}{why}\n"), Exit::Refused));
         }
     }
@@ -140,13 +153,12 @@ fn here(run_dir: &Path, conf_dir: &Path) -> Result<(), Problem> {
 fn shared(
     context: &Context,
     layout: &Layout,
-    restarts: bool,
+    who: Restart,
     lock: &MasterLock,
     text: &mut String,
 ) -> Result<Option<String>, Problem> {
     let (state_dir, run_dir) = (&context.config.state_dir, &context.config.run_dir);
-    let undone =
-        back(layout, lock, master::Places { run_dir, state_dir }, (restarts, fresh(run_dir))).map_err(refused)?;
+    let undone = back(layout, lock, master::Places { run_dir, state_dir }, (who, fresh(run_dir))).map_err(refused)?;
     let (lines, waits) = match undone {
         Back::Done(lines) => (lines, false),
         Back::Restart(lines) => (lines, true),
@@ -157,7 +169,8 @@ fn shared(
     let unit = layout.runtime.unit();
     Ok(waits.then(|| {
         format!(
-            "{unit} has to read {} again before anything is removed: restart it and do this again, or say --restart",
+            "{unit} has to read {} again before anything is removed: restart it and do this again (with --restarted \
+             where no daemon runs), or say --restart",
             layout.from.display()
         )
     }))

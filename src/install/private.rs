@@ -200,8 +200,19 @@ pub enum Back {
     Restart(Vec<String>),
 }
 
+/// Who restarts the runtime when its configuration is as it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Restart {
+    /// We do.
+    Ours,
+    /// Somebody did, they say, since we told them to.
+    Done,
+    /// Somebody is to.
+    Theirs,
+}
+
 /// The way back: our file is in the conf dir again, then the runtime's configuration is as it was. A runtime that is known to
-/// read the conf dir, or of which nothing is known the second time, has been restarted.
+/// read the conf dir has been restarted; one of which nothing is known, when somebody says so who could know.
 ///
 /// # Errors
 /// The step that failed; done again, it goes on.
@@ -209,7 +220,7 @@ pub fn back(
     layout: &Layout,
     lock: &MasterLock,
     places: Places<'_>,
-    (restarts, view): (bool, Option<RuntimeView>),
+    (who, view): (Restart, Option<RuntimeView>),
 ) -> Result<Back, String> {
     let mut done = Vec::new();
     if let Some(bytes) = current(&layout.to).ok().flatten()
@@ -226,14 +237,14 @@ pub fn back(
     let again = layout.back && restored.is_empty();
     done.extend(restored);
     let reads = view.map(|view| view.conf_dir == layout.from);
-    if restarts && reads != Some(true) {
+    if who == Restart::Ours && reads != Some(true) {
         restart(layout.runtime.unit())?;
         done.push(format!("{}: restarted", layout.runtime.unit()));
         return Ok(Back::Done(done));
     }
     match reads {
         Some(true) => Ok(Back::Done(done)),
-        None if again => Ok(Back::Done(done)),
+        None if again && who == Restart::Done => Ok(Back::Done(done)),
         _ => Ok(Back::Restart(done)),
     }
 }

@@ -123,7 +123,7 @@ fn check_there_and_back(runtime: Runtime) {
     a_pod_runs(&node, "between", Some("net-a"), &["eth0", "net1"]);
     restart(&node);
     assert_eq!((info(&node), node.network_name().as_str()), (before, "meta-cni"));
-    let (exit, said, errors) = self::said(&node.run(&[PLUGIN, "cleanup"]));
+    let (exit, said, errors) = self::said(&node.run(&[PLUGIN, "cleanup", "--restarted"]));
     assert_eq!(exit, Some(0), "{said}{errors}");
     wait_until("the runtime has loaded the primary", || node.network_name() == "primary");
     a_pod_runs(&node, "bare", None, &["eth0"]);
