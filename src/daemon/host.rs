@@ -1,5 +1,5 @@
-//! Out of the daemon's container: the mounts, the cgroup namespace and the cgroups of process 1. What a sweep runs must not count
-//! against the daemon's limits, nor be ended with its container (F12).
+//! Out of the daemon's container: the mounts, the network, the cgroup namespace and the cgroups of process 1. What a sweep runs works
+//! on the host's links and rules, and must not count against the daemon's limits, nor be ended with its container (F12).
 #![expect(clippy::disallowed_methods, reason = "an edge: namespaces of the kernel and its cgroup files")]
 
 use std::fs::{self, File};
@@ -17,8 +17,10 @@ const CGROUPS: &str = "/sys/fs/cgroup";
 /// The kernel's: the host's processes are not to be seen from here, or it is forbidden.
 pub(super) fn enter() -> io::Result<()> {
     // Opened before the first is entered: afterwards there is another /proc.
-    let (cgroups, mounts) = (File::open("/proc/1/ns/cgroup")?, File::open("/proc/1/ns/mnt")?);
-    setns(cgroups, CloneFlags::CLONE_NEWCGROUP)?;
+    let [cgroups, network, mounts] = ["cgroup", "net", "mnt"].map(|name| File::open(format!("/proc/1/ns/{name}")));
+    let mounts = mounts?;
+    setns(cgroups?, CloneFlags::CLONE_NEWCGROUP)?;
+    setns(network?, CloneFlags::CLONE_NEWNET)?;
     // A mount namespace can be entered only by who shares neither root nor directory with another thread.
     unshare(CloneFlags::CLONE_FS)?;
     Ok(setns(mounts, CloneFlags::CLONE_NEWNS)?)

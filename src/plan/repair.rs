@@ -105,9 +105,13 @@ pub fn repair(files: &[File], remembered: Option<&str>, profiles: &Profiles) -> 
     }
     let restored = restored(files, remembered, &aside);
     let others = aside.into_iter().filter(|(file, _)| file.name != FILE_NAME);
-    written.extend(others.map(|(file, why)| Step::PutAside { name: file.name.clone(), why }));
+    let (backups, others): (Vec<_>, Vec<_>) = others.partition(|(file, _)| file.name.starts_with(FILE_NAME));
+    let put_aside = |(file, why): (&File, String)| Step::PutAside { name: file.name.clone(), why };
+    written.extend(others.into_iter().map(put_aside));
+    // The master config before what is left of it: killed in between, that is still there to tell.
+    written.extend(restored);
+    written.extend(backups.into_iter().map(put_aside));
     repair.steps.splice(..0, written);
-    repair.steps.extend(restored);
     repair
 }
 
@@ -297,8 +301,8 @@ mod tests {
         }
         let renamed = format!("{FILE_NAME}.cilium_bak");
         let done = of(&[file(&renamed, OURS)], None);
-        assert_eq!(names(&done.steps), ["aside", "restore"]);
-        assert!(matches!(&done.steps[1], Step::Restore { text: Some(text), .. } if text == OURS));
+        assert_eq!(names(&done.steps), ["restore", "aside"]);
+        assert!(matches!(&done.steps[0], Step::Restore { text: Some(text), .. } if text == OURS));
         assert_eq!(names(&of(&[file(FILE_NAME, OURS), file(&renamed, OURS)], None).steps), ["aside"]);
         let kept = format!("{FILE_NAME}.1.meta-cni.bak");
         let stale = format!(".{FILE_NAME}.abc.tmp");

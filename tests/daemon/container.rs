@@ -11,7 +11,8 @@ fn program(place: &Place) -> std::path::PathBuf {
     let path = place.at("program");
     let text = format!(
         "#!/bin/sh\nours=$(readlink /proc/self/ns/mnt) first=$(readlink /proc/1/ns/mnt)\n\
-         test \"$ours\" = \"$first\" && place=first || place=other\necho \"$* $place ${{NOTIFY_SOCKET-none}}\" >> {}\n\
+         test \"$ours\" = \"$first\" && place=first || place=other\n\
+         test $(readlink /proc/self/ns/net) = $(readlink /proc/1/ns/net) || place=$place-alone\necho \"$* $place ${{NOTIFY_SOCKET-none}}\" >> {}\n\
          echo '{{\"plugins\":{{\"x\":{{\"versions\":[\"0.4.0\",\"1.0.0\"]}}}}}}'\n",
         place.at("runs").display()
     );
@@ -30,13 +31,13 @@ fn append_x(place: &Place) {
 
 #[test]
 fn the_program_runs_in_the_first_process_mount_namespace_when_it_is_told_so() {
-    for (on_host, ran_in) in [(true, "first"), (false, "other")] {
+    for (on_host, ran_in) in [(true, "first"), (false, "other-alone")] {
         let mut place = Place::new();
         place.config(&json!({ "program": program(&place), "enterHost": on_host }));
         place.primary("10-calico.conflist", "mac");
         // A first process of its own, and the daemon in another mount namespace, as in a container with the host's processes.
         let before = ["unshare", "--fork", "--pid", "--mount-proc", "--kill-child", "sh", "-c"];
-        let script = "NOTIFY_SOCKET=/nowhere unshare --mount \"$0\" \"$@\"; exit $?";
+        let script = "NOTIFY_SOCKET=/nowhere unshare --mount --net \"$0\" \"$@\"; exit $?";
         let daemon = place.start_through(&[before.as_slice(), &[script]].concat(), &[]);
         place.keeps("10-calico.conflist", "mac");
         append_x(&place);
