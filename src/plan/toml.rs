@@ -298,10 +298,11 @@ mod tests {
         let new = moved(&format!("{head}\n  conf_dir = \"/a\"\n")).unwrap().unwrap();
         let taken_over = new.replace("\"/new\" # written by meta-cni install", "\"/other\"");
         assert!(undone(&taken_over, &path).unwrap_err().contains("no TOML"), "two of one key");
-        // A file that was ours as a whole until others wrote into it.
+        // A file that was ours as a whole until others wrote into it, for the version that it said.
         let whole = format!("version = 2 {OURS}\n");
         assert_eq!(undone(&whole, &path), Ok(Some(String::new())));
-        assert!(undone(&format!("{whole}root = \"/r\"\n"), &path).is_err());
+        let theirs = "root = \"/r\"\n";
+        assert_eq!(undone(&format!("{whole}{theirs}"), &path), Ok(Some(format!("version = 2\n{theirs}"))));
     }
 
     #[test]
