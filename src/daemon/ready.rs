@@ -52,7 +52,7 @@ impl Readiness {
 
 fn signs(found: &Found, profiles: &Profiles) -> Signs {
     let file = Path::new(&found.from).file_name().and_then(|name| name.to_str());
-    profiles.of(&found.list, file).map(|profile| profile.ready.of(&profile.name, &found.list)).unwrap_or_default()
+    profiles.of(&found.list, file).map(|profile| profile.signs(&found.list)).unwrap_or_default()
 }
 
 /// Those that are not there. In a container only the host's program sees them; what that does not say is not held against anybody.

@@ -286,7 +286,7 @@ impl<'a> Resolver<'a> {
     /// A network as plans take it, with what its profile says.
     pub(super) fn network(&self, display: Option<String>, list: NetworkConfigList, file_name: Option<&str>) -> Network {
         let profile = self.profiles.of(&list, file_name);
-        let signs = profile.as_ref().map(|profile| profile.ready.of(&profile.name, &list)).unwrap_or_default();
+        let signs = profile.as_ref().map(|profile| profile.signs(&list)).unwrap_or_default();
         let deadline = profile.map(|profile| profile.deadline).unwrap_or_default();
         let display = display.unwrap_or_else(|| list.name.to_string());
         Network { display, list, deadline: deadline.into(), auxiliary: false, announce: true, signs }

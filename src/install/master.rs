@@ -24,6 +24,7 @@ pub fn lock(run_dir: &Path) -> Result<MasterLock, String> {
 }
 
 /// Where state and locks are, and whether somebody said so.
+#[derive(Debug, Clone)]
 pub struct Dirs {
     /// `stateDir`.
     pub state: PathBuf,

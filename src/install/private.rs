@@ -167,7 +167,7 @@ fn text(install: &Install<'_>, layout: &Layout) -> Result<Option<String>, String
     if let Some(text) = good(&layout.from).and_then(|bytes| with_budget(&bytes)) {
         return Ok(Some(text));
     }
-    let mut dirs = super::Dirs::of(install.args.state_dir.as_deref(), install.args.run_dir.as_deref());
+    let mut dirs = install.dirs.clone();
     budget(&mut dirs.keys);
     let should = should(&layout.from, &dirs, &profiles(Path::new(PROFILES_DIR)));
     should.map(|(text, _)| Some(text)).map_err(|why| no_primary(&why))

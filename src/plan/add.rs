@@ -220,5 +220,16 @@ fn refused(network: &str, what: &str) -> CniError {
 }
 
 #[cfg(test)]
+impl Network {
+    /// The network of the configuration `text`, with nothing special about it.
+    pub(super) fn of_text(text: &str) -> Self {
+        let list = NetworkConfigList::parse(text.as_bytes(), None).expect("a configuration");
+        let display = list.name.to_string();
+        let deadline = Deadline { add: 100, del: 40 };
+        Self { display, list, deadline, auxiliary: false, announce: true, signs: Signs::default() }
+    }
+}
+
+#[cfg(test)]
 #[path = "add_tests.rs"]
 mod tests;

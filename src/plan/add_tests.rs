@@ -12,9 +12,7 @@ const EXTRA: &str =
     r#"{"cniVersion":"0.4.0","name":"extra","type":"vlan","capabilities":{"ips":true},"args":{"cni":{"a":1}}}"#;
 
 fn network(display: &str, text: &str) -> Network {
-    let list = NetworkConfigList::parse(text.as_bytes(), None).unwrap();
-    let deadline = Deadline { add: 100, del: 40 };
-    Network { display: display.to_owned(), list, deadline, auxiliary: false, announce: true, signs: Signs::default() }
+    Network { display: display.to_owned(), ..Network::of_text(text) }
 }
 
 /// The plan for a pod with `annotation`, whose networks are all `EXTRA`.

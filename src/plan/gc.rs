@@ -212,7 +212,6 @@ pub fn forward(networks: &[Network], valid: &Valid, binaries: &Binaries, path: &
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::Deadline;
 
     /// A record of `id`, in the words of its row: network, ifname, request, of, state.
     fn record(id: &str, row: (&str, &str, &str, usize, &str)) -> Record {
@@ -287,16 +286,7 @@ mod tests {
     }
 
     fn network(text: &str) -> Network {
-        let list = NetworkConfigList::parse(text.as_bytes(), None).unwrap();
-        let deadline = Deadline { add: 100, del: 40 };
-        Network {
-            display: list.name.to_string(),
-            list,
-            deadline,
-            auxiliary: false,
-            announce: true,
-            signs: Default::default(),
-        }
+        Network::of_text(text)
     }
 
     /// `network plugin` of every call.

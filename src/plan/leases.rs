@@ -196,7 +196,6 @@ pub fn verdict(evidence: Evidence) -> Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::Deadline;
 
     #[test]
     fn f4_a_lease_says_whose_it_is() {
@@ -223,16 +222,7 @@ mod tests {
     }
 
     fn network(text: &str) -> Network {
-        let list = NetworkConfigList::parse(text.as_bytes(), None).unwrap();
-        let deadline = Deadline { add: 100, del: 40 };
-        Network {
-            display: list.name.to_string(),
-            list,
-            deadline,
-            auxiliary: false,
-            announce: true,
-            signs: Default::default(),
-        }
+        Network::of_text(text)
     }
 
     #[test]

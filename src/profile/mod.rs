@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use crate::cni::NetworkConfigList;
 
-use ready::Ready;
+use ready::{Ready, Signs};
 
 /// What is known about one kind of primary CNI.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -81,6 +81,14 @@ impl Default for Deadlines {
 #[derive(Debug, Clone)]
 pub struct Profiles {
     own: Vec<Profile>,
+}
+
+impl Profile {
+    /// The signs by which `list`, which this profile recognises, can serve.
+    #[must_use]
+    pub fn signs(&self, list: &NetworkConfigList) -> Signs {
+        self.ready.of(&self.name, list)
+    }
 }
 
 impl Profiles {

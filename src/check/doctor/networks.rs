@@ -74,24 +74,15 @@ pub fn readiness(seen: &Readiness, lines: &mut Lines) {
     }
     for signs in &seen.signs {
         let own = |path: &PathBuf| format!("{} of profile {:?}", path.display(), signs.profile);
-        for path in &signs.needs {
-            match seen.missing.contains(path) {
-                false => lines.ok(ABOUT, format!("{} is there", own(path))),
-                true => lines.wrong(
-                    ABOUT,
-                    format!("{} is not there, and the plugin refuses every pod without it", own(path)),
-                    "see whether that software runs on this node",
-                ),
-            }
-        }
-        for path in &signs.awaits {
-            match seen.missing.contains(path) {
-                false => lines.ok(ABOUT, format!("{} is there", own(path))),
-                true => lines.wrong(
-                    ABOUT,
-                    format!("{} is not there, so its agent does not serve", own(path)),
-                    "see whether the agent runs on this node; a profile in \"delegateProfilesDir\" can name another path",
-                ),
+        let needs = ("and the plugin refuses every pod without it", "see whether that software runs on this node");
+        let agent =
+            "see whether the agent runs on this node; a profile in \"delegateProfilesDir\" can name another path";
+        for (paths, (so, remedy)) in [(&signs.needs, needs), (&signs.awaits, ("so its agent does not serve", agent))] {
+            for path in paths {
+                match seen.missing.contains(path) {
+                    false => lines.ok(ABOUT, format!("{} is there", own(path))),
+                    true => lines.wrong(ABOUT, format!("{} is not there, {so}", own(path)), remedy),
+                }
             }
         }
     }

@@ -17,9 +17,6 @@ use crate::store::{epoch, is_dir, list, private};
 use super::super::validate::findings;
 use super::{Node, daemon as asking};
 
-/// How long what the runtime said is taken for true, in seconds.
-const FRESH: u64 = 60;
-
 /// Whether pods start: the judgement of STATUS itself.
 pub(super) fn pods(node: &Node, lines: &mut Lines) {
     let seen = if node.usable {
@@ -94,7 +91,7 @@ fn fresh(view: RuntimeView, epoch: &str, now: u64) -> View {
     let age = now.saturating_sub(view.boot);
     match () {
         () if view.epoch != epoch => View::Unknown("it was asked before this node started".to_owned()),
-        () if age > FRESH || view.boot > now => View::Unknown(format!("it was last asked {age} s ago")),
+        () if !view.is_fresh(epoch, now) => View::Unknown(format!("it was last asked {age} s ago")),
         () => View::Fresh(Runtime {
             name: format!("{} {}", view.runtime, view.runtime_version).trim().to_owned(),
             age,
