@@ -8,7 +8,7 @@ export META_CNI_BIN := $(abspath $(TARGET_DIR))/$(TARGET)/release/meta-cni
 # Where `make cluster` keeps its cluster; `make cluster-test` has one of its own.
 CLUSTER := /tmp/meta-cni-cluster
 
-.PHONY: help build daemon test lint bench demo cluster cluster-down cluster-test tools
+.PHONY: help build daemon test fuzz lint bench demo cluster cluster-down cluster-test tools
 
 help: ## what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -20,7 +20,10 @@ build: tools ## the plugin: static, release
 test: build ## every test, also those with real runtimes
 	tests/tools/build plugins containerd cri crio-habits confdir
 	cargo test
-	fuzz/run 10
+	fuzz/run
+
+fuzz: ## a search at random for inputs that break a promise, a minute for each target
+	fuzz/run 60
 
 lint: tools ## format, clippy, docs, licences, and what the plugin must never depend on
 	.ci/lint

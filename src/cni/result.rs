@@ -138,14 +138,25 @@ impl CniResult {
     /// # Errors
     /// Code 702 when `text` is no result, or of a version that we do not speak.
     pub fn parse(text: &[u8], when_missing: CniVersion) -> Result<(Self, CniVersion), CniError> {
+        let (result, stated) = Self::parse_as_stated(text, when_missing)?;
+        Ok((result, stated.unwrap_or(when_missing)))
+    }
+
+    /// As [`parse`](Self::parse), with the version only if the text itself states it: `null` and `""` do not.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse).
+    pub fn parse_as_stated(text: &[u8], when_missing: CniVersion) -> Result<(Self, Option<CniVersion>), CniError> {
         let bad = |what: String| CniError::new(Code::BAD_ANSWER, format!("the answer {what}"));
         let object = Object::parse(text).map_err(|error| bad(format!("is not a JSON object: {error}")))?;
-        let version = object
+        let stated = object
             .get::<String>("cniVersion", "a string")
             .map_err(|error| bad(format!("is refused: {error}")))?
             .filter(|text| !text.is_empty())
-            .map_or(Ok(when_missing), |text| CniVersion::parse(&text))
+            .map(|text| CniVersion::parse(&text))
+            .transpose()
             .map_err(|error| bad(format!("is refused: {error}")))?;
+        let version = stated.unwrap_or(when_missing);
         let result = if version <= CniVersion::V0_2_0 {
             read_old(text).map_err(|error| bad(format!("is not a result of {version}: {error}")))?
         } else {
@@ -153,7 +164,7 @@ impl CniResult {
         };
         match result.fault() {
             Some(fault) => Err(bad(fault)),
-            None => Ok((result, version)),
+            None => Ok((result, stated)),
         }
     }
 

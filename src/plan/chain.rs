@@ -76,16 +76,15 @@ pub fn env_of_node(operation: Operation, path: &SearchPath) -> Vec<(&'static str
     ]
 }
 
-/// What a plugin printed on ADD, as it is handed on and kept: its own bytes when they are of the configuration's version,
-/// else converted to that.
+/// What a plugin printed on ADD, as it is handed on and kept: its own bytes when they state the configuration's version,
+/// else converted to that. A result that states none is read by libcni as one of 0.1.0, which holds nothing of it.
 ///
 /// # Errors
 /// Code 702 when `stdout` is no result.
 pub fn result_text(stdout: &[u8], version: CniVersion) -> Result<Box<RawValue>, CniError> {
-    let (result, printed) = CniResult::parse(stdout, version)?;
-    let has_version = stdout.windows(12).any(|window| window == b"\"cniVersion\"");
+    let (result, stated) = CniResult::parse_as_stated(stdout, version)?;
     let text = match std::str::from_utf8(stdout) {
-        Ok(text) if printed == version && has_version => text.trim().to_owned(),
+        Ok(text) if stated == Some(version) => text.trim().to_owned(),
         _ => result.to_text(version),
     };
     RawValue::from_string(text)
@@ -101,6 +100,9 @@ mod tests {
         for (stdout, version, kept) in [
             (" {\"cniVersion\":\"1.0.0\", \"x\":1.0}\n", CniVersion::V1_0_0, "{\"cniVersion\":\"1.0.0\", \"x\":1.0}"),
             ("{\"x\":1}", CniVersion::V1_0_0, "{\"cniVersion\":\"1.0.0\"}"),
+            ("{\"cniVersion\":null,\"x\":1}", CniVersion::V1_0_0, "{\"cniVersion\":\"1.0.0\"}"),
+            ("{\"cniVersion\":\"\",\"x\":1}", CniVersion::V1_0_0, "{\"cniVersion\":\"1.0.0\"}"),
+            ("{\"x\":{\"cniVersion\":\"1.0.0\"}}", CniVersion::V1_0_0, "{\"cniVersion\":\"1.0.0\"}"),
             ("{\"cniVersion\":\"0.4.0\",\"x\":1}", CniVersion::V1_0_0, "{\"cniVersion\":\"1.0.0\"}"),
         ] {
             assert_eq!(result_text(stdout.as_bytes(), version).unwrap().get(), kept);
