@@ -136,12 +136,13 @@ pub fn read(path: &Path, owner: Owner, most: u64) -> Result<Option<Vec<u8>>, Sto
         Err(error) => return Err(StoreError::io("open", path)(error)),
     };
     let length = trusted(&file, path, owner)?;
-    let mut bytes = Vec::with_capacity(usize::try_from(length.min(most)).unwrap_or_default() + 1);
-    file.take(most + 1).read_to_end(&mut bytes).map_err(StoreError::io("read", path))?;
-    if bytes.len() as u64 > most {
-        return Err(StoreError::refused(path, format!("is larger than {}", size(most))));
+    let too_large = || StoreError::refused(path, format!("is larger than {}", size(most)));
+    if length > most {
+        return Err(too_large());
     }
-    Ok(Some(bytes))
+    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or_default() + 1);
+    file.take(most + 1).read_to_end(&mut bytes).map_err(StoreError::io("read", path))?;
+    if bytes.len() as u64 > most { Err(too_large()) } else { Ok(Some(bytes)) }
 }
 
 fn size(bytes: u64) -> String {

@@ -39,7 +39,7 @@ pub enum Put {
 /// # Errors
 /// [`StoreError`] naming the step; what was there is still there then.
 pub fn put(source: &Path, target: &Path) -> Result<Put, StoreError> {
-    let bytes = read(source, Owner::Anybody, MOST)?.ok_or_else(|| StoreError::refused(source, "does not exist"))?;
+    let bytes = read(source, Owner::File, MOST)?.ok_or_else(|| StoreError::refused(source, "does not exist"))?;
     if !bytes.starts_with(b"\x7fELF") {
         return Err(StoreError::refused(source, "is no executable of this system"));
     }
@@ -141,6 +141,16 @@ mod tests {
         assert!(put(&source, &target).unwrap_err().story().ends_with("source does not exist"));
         std::fs::write(&source, "").unwrap();
         assert!(put(&source, &target).unwrap_err().story().contains("is no executable"));
+        // Neither read to an end that it has not, nor waited for.
+        let pipe = dir.path().join("pipe");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        for no_file in [Path::new("/dev/zero"), &pipe, dir.path()] {
+            let story = put(no_file, &target).unwrap_err().story();
+            assert_eq!(story, format!("{} is no regular file", no_file.display()));
+        }
+        // By its size, which it has without a byte of it on disk.
+        File::create(&source).unwrap().set_len(1 << 40).unwrap_or_else(|error| panic!("no sparse file: {error}"));
+        assert!(put(&source, &target).unwrap_err().story().ends_with("source is larger than 524288 KiB"));
         assert!(!target.exists());
     }
 

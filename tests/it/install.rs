@@ -74,8 +74,10 @@ fn d16_what_install_could_not_do_is_said_by_its_exit_code() {
     assert!(!master_of(&node).exists());
     let (exit, text, _) = install(&node, &["--no-config"]);
     assert_eq!((exit, text.lines().count()), (0, 1), "{text}");
-    let (exit, _, errors) = install(&node, &["--source", "/dev/null"]);
-    assert!(exit == 4 && errors.contains("is no executable"), "{exit} {errors}");
+    for (source, why) in [("/dev/zero", "is no regular file"), ("/etc/passwd", "is no executable")] {
+        let (exit, _, errors) = install(&node, &["--source", source]);
+        assert!(exit == 4 && errors.contains(why), "{exit} {errors}");
+    }
     node.write("conf/00-meta-cni.conflist", "{\"plugins\"");
     let (exit, text, _) = install(&node, &[]);
     assert!(exit == 4 && text.contains("left as it is, and cannot be used"), "{exit} {text}");
