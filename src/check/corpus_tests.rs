@@ -8,8 +8,8 @@ use crate::config::MasterConfig;
 use crate::plan::primary::{Candidate, choose, guard};
 
 /// Errors that only somebody who writes a file is told: the run time goes on, or does not see them in this one file.
-const STRICT: [&str; 10] =
-    ["MC-035", "MC-039", "MC-040", "MC-050", "MC-051", "MC-052", "MC-053", "MC-055", "MC-056", "MC-062"];
+const STRICT: [&str; 11] =
+    ["MC-035", "MC-039", "MC-040", "MC-041", "MC-050", "MC-051", "MC-052", "MC-053", "MC-055", "MC-056", "MC-062"];
 
 /// True if the run time makes nothing of the document: the plugin of a master config, the choice of the primary of another.
 fn refused_at_run_time(document: &Document) -> bool {

@@ -2,6 +2,7 @@
 //! command line from a file. Pure: paths in it are not opened here.
 #![deny(missing_docs)]
 
+pub mod apart;
 pub mod duration;
 pub mod keys;
 pub mod master;

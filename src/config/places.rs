@@ -17,3 +17,12 @@ pub const PROFILES_DIR: &str = "/etc/cni/meta-cni/delegates";
 
 /// The daemon's config.
 pub const DAEMON_CONFIG: &str = "/etc/cni/meta-cni/daemon.json";
+
+/// What is in `stateDir`; the last is how a cleanup that was cut short knows where all was.
+pub const OF_STATE_DIR: [&str; 7] =
+    ["attachments", "queue", "quarantine", "networks", "primary.json", "private.json", "master.json"];
+
+/// What is in `runDir`, but for `removing` and `master.lock`, which keep others from writing the master config again. First the one
+/// without which no ADD begins any more, then what holds ADDs up until a cleanup came here.
+pub const OF_RUN_DIR: [&str; 8] =
+    ["epoch", "sandboxes", "status", "sweep", "sweeping", "meta-cnid.health", "runtime.json", "adding"];

@@ -12,10 +12,11 @@ use serde::de::DeserializeOwned;
 use crate::cni::conf::pointer_to_type;
 use crate::cni::{NetworkName, Object};
 use crate::config::MasterConfig;
+use crate::config::apart::{BIN, CONF, PRIMARY, not_apart};
 use crate::config::duration::Span;
 use crate::config::keys::is_setting;
 use crate::config::master::PLUGIN_TYPE;
-use crate::config::places::CONF_DIR;
+use crate::config::places::{BIN_DIR, CONF_DIR};
 use crate::plan::master::Settings;
 use crate::plan::private::Layout;
 
@@ -144,6 +145,8 @@ impl Config {
             PrimaryPlace::Pinned(name) => name.clone(),
         };
         let master = master(&settings, &example)?;
+        let conf_dir = absolute(conf_dir)?;
+        apart(&master, &conf_dir, &primary)?;
         Ok(Self {
             health: health(object, &mut warnings)?,
             tick: tick(object)?,
@@ -152,7 +155,7 @@ impl Config {
             on_host: get(object, "enterHost", "true or false")?.unwrap_or(false),
             log_level: text(object, "logLevel")?,
             log_format: get(object, "logFormat", "\"text\", \"journal\" or \"json\"")?.unwrap_or_default(),
-            conf_dir: absolute(conf_dir)?,
+            conf_dir,
             layout: None,
             primary,
             settings,
@@ -209,6 +212,15 @@ fn settings(object: &Object, warnings: &mut Vec<String>) -> Result<Settings, Ref
 fn master(settings: &Settings, reference: &str) -> Result<MasterConfig, Refused> {
     let config = MasterConfig::of(&settings.keys, settings.name.as_str(), reference);
     config.map_err(|error| Refused(crate::cni::CniError::from(error).msg))
+}
+
+/// Refuses directories of ours that are others' too.
+fn apart(master: &MasterConfig, conf_dir: &Path, primary: &PrimaryPlace) -> Result<(), Refused> {
+    let mut others = vec![(CONF, conf_dir), (BIN, master.bin_dir.as_deref().unwrap_or(Path::new(BIN_DIR)))];
+    if let PrimaryPlace::BestOf(dir) = primary {
+        others.push((PRIMARY, dir));
+    }
+    not_apart(&master.state_dir, &master.run_dir, &others).map_or(Ok(()), |(_, why)| Err(Refused(why)))
 }
 
 fn tick(object: &Object) -> Result<Duration, Refused> {
@@ -313,6 +325,14 @@ mod tests {
             (r#"{"stateDir":"state"}"#, "stateDir"),
             (r#"{"addBudget":"x"}"#, "addBudget"),
             (r#"{"cniConfigDir":"net.d"}"#, "net.d is not an absolute path"),
+            (
+                r#"{"stateDir":"/etc/cni/net.d/state"}"#,
+                "\"stateDir\" /etc/cni/net.d/state lies in the runtime's conf dir",
+            ),
+            (r#"{"runDir":"/c","cniConfigDir":"/c"}"#, "\"runDir\" /c is the runtime's conf dir; say"),
+            (r#"{"stateDir":"/b","binDir":"/b"}"#, "is the plugin directory"),
+            (r#"{"stateDir":"/opt/cni/bin/state"}"#, "lies in the plugin directory, /opt/cni/bin"),
+            (r#"{"stateDir":"/p/s","multusAutoconfigDir":"/p"}"#, "lies in the primary's directory, /p"),
             (r#"{"name":"a/b"}"#, "name"),
             (r#"{"defaultNetworks":[{"type":"meta-cni"}]}"#, "would run meta-cni from meta-cni"),
         ] {

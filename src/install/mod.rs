@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use crate::config::apart::{BIN, CONF, not_apart};
 use crate::config::places::{DAEMON_CONFIG, PROFILES_DIR};
 use crate::plan::install::{PROGRAM, Places};
 use crate::plan::master::{FILE_NAME, lint};
@@ -112,6 +113,12 @@ pub fn run(args: &InstallArgs, known: &Known<'_>) -> Done {
     }
     let places = places.or(args.bin_dir.as_deref(), args.conf_dir.as_deref());
     let dirs = Dirs::of(args.state_dir.as_deref(), args.run_dir.as_deref());
+    let private = args.private_conf_dir.iter().map(|dir| (CONF, dir.as_path()));
+    let others: Vec<_> =
+        [(CONF, places.conf_dir.as_path()), (BIN, &places.bin_dir)].into_iter().chain(private).collect();
+    if let Some((_, why)) = not_apart(&dirs.state, &dirs.run, &others) {
+        return Err(why);
+    }
     let mut install = Install { args, known, places, dirs, text };
     // Before anything is touched: what is refused then changed nothing.
     let layout = private::layout(&mut install, view.as_ref())?;

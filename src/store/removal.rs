@@ -2,20 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::config::places::{OF_RUN_DIR, OF_STATE_DIR};
 use crate::plan::master::FILE_NAME;
 
 use super::atomic::{Survives, sync_names, write};
 use super::master::is_removing;
 use super::{Owner, StoreError, exists, is_dir, list, remove, remove_if_empty};
-
-/// What is in `stateDir`; the last is how a cleanup that was cut short knows where all was.
-const STATE: [&str; 7] =
-    ["attachments", "queue", "quarantine", "networks", "primary.json", "private.json", "master.json"];
-
-/// What is in `runDir`, but for `removing` and `master.lock`, which keep others from writing the master config again. First the one
-/// without which no ADD begins any more, then what holds ADDs up until here.
-const RUN: [&str; 8] =
-    ["epoch", "sandboxes", "status", "sweep", "sweeping", "meta-cnid.health", "runtime.json", "adding"];
 
 /// Says that a cleanup is under way: nobody writes the master config from now on.
 ///
@@ -61,7 +53,8 @@ pub fn master(dir: &Path) -> Result<(), StoreError> {
 /// # Errors
 /// [`StoreError`] when something cannot be removed.
 pub fn state(state_dir: &Path, run_dir: &Path) -> Result<Vec<PathBuf>, StoreError> {
-    for path in RUN.iter().map(|name| run_dir.join(name)).chain(STATE.iter().map(|name| state_dir.join(name))) {
+    let ours = OF_RUN_DIR.iter().map(|name| run_dir.join(name));
+    for path in ours.chain(OF_STATE_DIR.iter().map(|name| state_dir.join(name))) {
         tree(&path)?;
     }
     let mut left = Vec::new();

@@ -91,6 +91,36 @@ fn d16_what_install_could_not_do_is_said_by_its_exit_code() {
     assert!(exit == 4 && errors.contains("master.lock is held by"), "{exit} {errors}");
 }
 
+#[test]
+fn d16_directories_that_would_be_anothers_are_refused_before_anything_is_touched() {
+    let node = node_with(&json!({}));
+    let (bin, conf, state, run) = (node.plugins(), node.conf(), node.state(), node.run_dir());
+    let within = conf.join("state");
+    let removed = state.join("attachments/net.d");
+    let named = |bin: &Path, conf: &Path, private: Option<&Path>, state: &Path, run: &Path| {
+        let mut command = Command::new(plugin_under_test());
+        command.env_clear().arg("install");
+        for (flag, dir) in [("--bin-dir", bin), ("--conf-dir", conf), ("--state-dir", state), ("--run-dir", run)] {
+            command.arg(flag).arg(dir);
+        }
+        command.args(private.map(|dir| format!("--private-conf-dir={}", dir.display())));
+        let output = command.args(["--runtime", "crio"]).stdin(Stdio::null()).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    for (refused, how) in [
+        (named(&bin, &conf, None, &within, &run), "lies in the runtime's conf dir"),
+        (named(&bin, &conf, None, &state, &conf), "is the runtime's conf dir"),
+        (named(&bin, &conf, None, &bin, &run), "is the plugin directory"),
+        (named(&bin, &removed, None, &state, &run), "among files that meta-cni removes"),
+        (named(&bin, &conf, Some(&removed), &state, &run), "among files that meta-cni removes"),
+    ] {
+        let (exit, errors) = refused;
+        assert!(exit == Some(4) && errors.contains(how) && errors.lines().count() == 1, "{how}: {exit:?} {errors}");
+        assert!(errors.contains("; say a directory of its own, for example /"), "{errors}");
+    }
+    assert!(!bin.join("meta-cni").exists() && !master_of(&node).exists() && !within.exists());
+}
+
 /// Two executables that are not the same: this plugin, small, and with something after its end.
 fn two_versions(dir: &Path) -> [PathBuf; 2] {
     let [one, two] = ["one", "two"].map(|name| dir.join(name));

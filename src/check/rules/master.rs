@@ -1,14 +1,19 @@
 //! MC-03x and MC-04x: the master config's own object.
 
+use std::path::Path;
+
 use crate::check::finding::{Rule, Severity};
 use crate::check::subject::{At, Findings, Mended, Subject};
 use crate::check::{Kind, ours};
 use crate::cni::ConfError;
 use crate::cni::raw::{Object, text_value, value_of};
+use crate::config::apart::{BIN, CONF, PRIMARY, not_apart};
 use crate::config::keys::nearest;
 use crate::config::master::PLUGIN_TYPE;
+use crate::config::places::{BIN_DIR, CONF_DIR};
 use crate::config::{ConfigError, MasterConfig, WarningKind};
 use crate::plan::master::ANNOTATIONS;
+use crate::plan::primary::is_config_name;
 
 use super::{nesting, network};
 
@@ -100,6 +105,14 @@ pub const OWN_FILE: Rule = Rule {
     explanation: "It would run meta-cni from meta-cni, which is refused at run time too.",
     remedy: "Name the file of the cluster's own network.",
 };
+/// A directory of ours that is somebody else's too.
+pub const NOT_APART: Rule = Rule {
+    code: "MC-041",
+    severity: Severity::Error,
+    title: "`stateDir` or `runDir` is in another's directory, or has one in it",
+    explanation: "In a conf dir our files would be taken for networks; what is in ours `meta-cni cleanup` removes.",
+    remedy: "Say a directory of its own.",
+};
 
 /// More errors of one object than anybody mends in one go.
 const MOST_MENDED: usize = 32;
@@ -132,7 +145,21 @@ pub(super) fn rules(subject: &Subject<'_>, mended: &Mended, findings: &mut Findi
             format!("capability {ANNOTATIONS:?} is not declared: the runtime will not hand over what pods ask for");
         findings.add(&NO_ANNOTATIONS, subject, At::Value(format!("{place}/capabilities")), &message);
     }
+    apart(subject, &config, &place, findings);
     primary(subject, &config, &place, findings);
+}
+
+/// Where the file is the runtime looks; of one that is nowhere, or of a part, the usual place is known.
+fn apart(subject: &Subject<'_>, config: &MasterConfig, place: &str, findings: &mut Findings<'_>) {
+    let mut others = vec![(BIN, config.bin_dir.as_deref().unwrap_or(Path::new(BIN_DIR))), (CONF, Path::new(CONF_DIR))];
+    others.extend(subject.document.paths.iter().filter_map(|path| Some((CONF, path.parent()?))));
+    if let Some(primary) = config.cluster_network.as_ref().filter(|primary| primary.starts_with('/')).map(Path::new) {
+        let is_file = primary.file_name().and_then(|name| name.to_str()).is_some_and(is_config_name);
+        others.push((PRIMARY, primary.parent().filter(|_| is_file).unwrap_or(primary)));
+    }
+    if let Some((key, why)) = not_apart(&config.state_dir, &config.run_dir, &others) {
+        findings.add(&NOT_APART, subject, At::Value(format!("{place}/{key}")), &why);
+    }
 }
 
 /// `clusterNetwork`, or the configurations in `delegates`, which are judged as files would be.

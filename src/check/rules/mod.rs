@@ -44,6 +44,7 @@ pub const TABLE: &[&Rule] = &[
     &master::NO_ANNOTATIONS,
     &master::OWN_CAPABILITY,
     &master::OWN_FILE,
+    &master::NOT_APART,
     &nesting::NESTED,
     &nesting::DELEGATES,
     &nesting::META_PLUGIN,
