@@ -110,15 +110,15 @@ pub(super) fn run(args: &CleanupArgs, path: Option<&str>) -> Result<(String, Exi
         }
     }
     removal::begin(dir).map_err(story)?;
-    text += &taken_off(&context, &places, args.force, layout.as_ref()).map_err(|problem| Problem {
-        what: format!(
-            "{}; nobody writes the master config until a cleanup is done, or `meta-cni install` ends it",
-            problem.what
-        ),
-        ..problem
-    })?;
+    let done = taken_off(&context, &places, args.force, layout.as_ref(), &mut text);
     drop(lock);
-    Ok((text, Exit::Clean))
+    match done {
+        Ok(()) => Ok((text, Exit::Clean)),
+        Err(Problem { exit, what, .. }) => {
+            let until = "nobody writes the master config until a cleanup is done, or `meta-cni install` ends it";
+            Err(Problem { exit, what: format!("{what}; {until}"), done: text })
+        }
+    }
 }
 
 /// Where it was installed: what the runtime said of itself stands over the usual places, as it did for `meta-cnid install`. A master
@@ -176,8 +176,13 @@ fn shared(
     }))
 }
 
-fn taken_off(context: &Context, places: &Places, force: bool, layout: Option<&Layout>) -> Result<String, Problem> {
-    let mut text = String::new();
+fn taken_off(
+    context: &Context,
+    places: &Places,
+    force: bool,
+    layout: Option<&Layout>,
+    text: &mut String,
+) -> Result<(), Problem> {
     let swept =
         sweep(context, Settings { force, ..Settings::default() })?.ok_or_else(|| refused("a sweep is under way"))?;
     let failed = swept.actions.iter().filter_map(|action| action.error.as_ref());
@@ -220,7 +225,7 @@ fn taken_off(context: &Context, places: &Places, force: bool, layout: Option<&La
     for path in removal::state(&context.config.state_dir, &context.config.run_dir).map_err(story)? {
         let _ = writeln!(text, "{}: not meta-cni's, left", path.display());
     }
-    Ok(text)
+    Ok(())
 }
 
 /// The record of a primary that was exported goes, and so does what libcni has of it under our name.
@@ -281,7 +286,7 @@ fn config(args: &CleanupArgs, places: &Places) -> Result<MasterConfig, Problem> 
 }
 
 fn refused(what: impl Into<String>) -> Problem {
-    Problem { exit: Exit::Refused, what: what.into() }
+    Problem::new(Exit::Refused, what.into())
 }
 
 fn story(error: StoreError) -> Problem {

@@ -71,7 +71,7 @@ fn another(context: &Context, queued: bool) -> Result<(String, Exit), Problem> {
         (format!(": process {pid}, which has run for {} s", age.as_secs()), age)
     });
     if !queued {
-        return Err(Problem { exit: Exit::Refused, what: format!("another sweep is under way{who}") });
+        return Err(Problem::new(Exit::Refused, format!("another sweep is under way{who}")));
     }
     if age > context.config.sweep_interval.0 {
         tracing::warn!("nothing is swept, because an earlier sweep has not ended{who}; if it is stuck, end it");
@@ -87,10 +87,7 @@ fn config(args: &GcArgs) -> Result<MasterConfig, Problem> {
     let bytes = at_most(path, owner, MOST_STATE)?;
     let of_a_runtime = piped && Object::parse(&bytes).is_ok_and(|object| !object.has("plugins"));
     let config = if of_a_runtime { MasterConfig::from_stdin(&bytes) } else { MasterConfig::from_file(&bytes) };
-    config.map_err(|error| Problem {
-        exit: Exit::Findings,
-        what: format!("{}: {}", path.display(), CniError::from(error).msg),
-    })
+    config.map_err(|error| Problem::new(Exit::Findings, format!("{}: {}", path.display(), CniError::from(error).msg)))
 }
 
 /// What the sweep does is in the node's log, like what the plugin does. A dry run does nothing.

@@ -85,11 +85,17 @@ enum Output {
 struct Problem {
     exit: Exit,
     what: String,
+    /// What had been done before, a line each.
+    done: String,
 }
 
 impl Problem {
+    fn new(exit: Exit, what: impl Into<String>) -> Self {
+        Self { exit, what: what.into(), done: String::new() }
+    }
+
     fn could_not_look(what: impl Into<String>) -> Self {
-        Self { exit: Exit::CouldNotLook, what: what.into() }
+        Self::new(Exit::CouldNotLook, what)
     }
 }
 
@@ -98,7 +104,7 @@ impl From<CniError> for Problem {
         // What is wrong can be mended here, but for files that cannot be read and networks that are not there yet.
         let exit = if matches!(error.code, Code::IO | Code::TRY_AGAIN) { Exit::CouldNotLook } else { Exit::Findings };
         let details = if error.details.is_empty() { String::new() } else { format!(" ({})", error.details) };
-        Self { exit, what: format!("{}{details}", error.msg) }
+        Self::new(exit, format!("{}{details}", error.msg))
     }
 }
 
@@ -122,20 +128,19 @@ pub fn main(args: impl IntoIterator<Item = OsString>, path: Option<&str>) -> Exi
         Command::Status(args) => status::run(&args, path),
         Command::Validate(args) => validate::run(&args),
     };
-    match done {
-        Ok((text, exit)) => {
-            let mut stdout = std::io::stdout();
-            match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-                Ok(()) => exit,
-                // Nobody reads on, or nothing can be written: either way it was not wholly said.
-                Err(_) => Exit::Refused,
-            }
-        }
-        Err(problem) => {
-            eprintln!("meta-cni: {}", problem.what);
-            problem.exit
-        }
+    let (text, exit, problem) = match done {
+        Ok((text, exit)) => (text, exit, None),
+        Err(Problem { exit, what, done }) => (done, exit, Some(what)),
+    };
+    let mut stdout = std::io::stdout();
+    let said = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    match problem {
+        Some(what) => eprintln!("meta-cni: {what}"),
+        // Nobody reads on, or nothing can be written: either way it was not wholly said.
+        None if said.is_err() => return Exit::Refused,
+        None => {}
     }
+    exit
 }
 
 impl Common {
@@ -145,9 +150,8 @@ impl Common {
         let path = self.config.as_deref().unwrap_or(&default);
         let bytes = bytes_of(path, Owner::Admin)?;
         let config = MasterConfig::from_file(&bytes).and_then(MasterConfig::with_primary);
-        let mut config = config.map_err(|error| Problem {
-            exit: Exit::Findings,
-            what: format!("{}: {}", path.display(), CniError::from(error).msg),
+        let mut config = config.map_err(|error| {
+            Problem::new(Exit::Findings, format!("{}: {}", path.display(), CniError::from(error).msg))
         })?;
         config.move_to(self.state_dir.as_deref(), None);
         Ok(config)

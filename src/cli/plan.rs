@@ -60,7 +60,7 @@ pub(super) fn run(args: &PlanArgs) -> Result<(String, Exit), Problem> {
 fn pod(path: &Path) -> Result<Pod, Problem> {
     let format = path.extension().and_then(|extension| Format::of_extension(extension.to_str()?));
     Pod::parse(&bytes_of(path, Owner::Anybody)?, format.unwrap_or(Format::Yaml))
-        .map_err(|error| Problem { exit: Exit::Findings, what: format!("{}: {error}", path.display()) })
+        .map_err(|error| Problem::new(Exit::Findings, format!("{}: {error}", path.display())))
 }
 
 /// Gather and plan, as an ADD does them.

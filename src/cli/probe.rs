@@ -50,7 +50,7 @@ enum Said {
 pub(super) fn run(path: Option<&str>) -> Result<(String, Exit), Problem> {
     let bytes = at_most(Path::new("-"), Owner::Anybody, MOST_CONFIG)?;
     let asked: Asked = serde_json::from_slice(&bytes)
-        .map_err(|error| Problem { exit: Exit::Usage, what: format!("probe: stdin is no question: {error}") })?;
+        .map_err(|error| Problem::new(Exit::Usage, format!("probe: stdin is no question: {error}")))?;
     let given = SearchPath::parse(path.unwrap_or_default());
     let path = SearchPath::default().and_all(&asked.path).and_all(given.dirs()).and(Path::new(BIN_DIR));
     let plugins: Vec<PluginType> = asked.plugins.into_iter().take(MOST).collect();

@@ -60,7 +60,7 @@ pub(super) fn run(args: &RepairArgs) -> Result<(String, Exit), Problem> {
         let exit = if planned.steps.is_empty() { left(&planned) } else { Exit::Findings };
         return Ok((text(&planned, &|step| Ok(foretold(step))).0, exit));
     }
-    let lock = lock(&dirs.run).map_err(|what| Problem { exit: Exit::Refused, what })?;
+    let lock = lock(&dirs.run).map_err(|what| Problem::new(Exit::Refused, what))?;
     let planned = mending.planned()?;
     let (text, failed) = text(&planned, &|step| mending.act(step, &lock));
     Ok((text, if failed { Exit::Refused } else { left(&planned) }))

@@ -48,13 +48,13 @@ pub(super) fn run(args: &StatusArgs, path: Option<&str>) -> Result<(String, Exit
         return doctor::run(asked, args.output);
     };
     let id = ContainerId::new(container.as_str())
-        .map_err(|error| Problem { exit: Exit::Usage, what: format!("--container: {error}") })?;
+        .map_err(|error| Problem::new(Exit::Usage, format!("--container: {error}")))?;
     let state_dir = args.common.records_in()?;
     let found = Records::new(&state_dir).of(&id).map_err(|error| Problem::could_not_look(error.story()))?;
     let mut records = found.records;
     if records.is_empty() && found.damaged.is_empty() {
         let what = format!("no attachment of {id} is recorded in {}", state_dir.display());
-        return Err(Problem { exit: Exit::CouldNotLook, what });
+        return Err(Problem::new(Exit::CouldNotLook, what));
     }
     records.sort_by(|a, b| (&a.request, a.attachment.ordinal).cmp(&(&b.request, b.attachment.ordinal)));
     let whole = found.damaged.is_empty() && records.iter().all(|record| record.state == State::Attached);

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::cri::ask;
 use crate::exit::Exit;
-use crate::install::{InstallArgs, Known, run as install};
+use crate::install::{Failed, InstallArgs, Known, run as install};
 use crate::plan::install::PROGRAM;
 use crate::store::resolved;
 
@@ -31,15 +31,14 @@ pub(super) fn run(args: &InstallArgs, socket: Option<&Path>) -> Exit {
     // The plugin lies beside the daemon, wherever both were put.
     let beside = resolved(Path::new("/proc/self/exe")).and_then(|path| Some(path.parent()?.join(PROGRAM)));
     let known = Known { look: &look, trusted: true, source: beside.unwrap_or_else(|| PROGRAM.into()) };
-    match install(args, &known) {
-        Ok((text, wholly)) => {
-            let mut stdout = std::io::stdout();
-            let said = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
-            if wholly && said.is_ok() { Exit::Clean } else { Exit::Refused }
-        }
-        Err(why) => {
-            eprintln!("meta-cnid: {why}");
-            Exit::Refused
-        }
+    let (text, wholly, why) = match install(args, &known) {
+        Ok((text, wholly)) => (text, wholly, None),
+        Err(Failed { done, why }) => (done, false, Some(why)),
+    };
+    let mut stdout = std::io::stdout();
+    let said = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    if let Some(why) = why {
+        eprintln!("meta-cnid: {why}");
     }
+    if wholly && said.is_ok() { Exit::Clean } else { Exit::Refused }
 }

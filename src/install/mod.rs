@@ -15,7 +15,7 @@ use crate::config::apart::{BIN, CONF, not_apart};
 use crate::config::places::{DAEMON_CONFIG, PROFILES_DIR};
 use crate::plan::install::{PROGRAM, Places};
 use crate::plan::master::{FILE_NAME, lint};
-use crate::plan::private::{DIR, Layout};
+use crate::plan::private::{Change, DIR, Layout};
 use crate::store::atomic::tidy;
 use crate::store::master::{self as file, MasterLock, Written, current};
 use crate::store::profiles::profiles;
@@ -77,7 +77,21 @@ pub struct Known<'a> {
 }
 
 /// What was done, for people, and whether it was all that was asked for.
-pub type Done = Result<(String, bool), String>;
+pub type Done = Result<(String, bool), Failed>;
+
+/// An installation that could not go on. Done again, it does.
+pub struct Failed {
+    /// What had been done, a line each.
+    pub done: String,
+    /// Why, as one sentence, or with what a person can do about it.
+    pub why: String,
+}
+
+impl From<String> for Failed {
+    fn from(why: String) -> Self {
+        Self { done: String::new(), why }
+    }
+}
 
 /// An installation under way.
 struct Install<'a> {
@@ -91,7 +105,7 @@ struct Install<'a> {
 /// Installs.
 ///
 /// # Errors
-/// Why it was refused, as one sentence, or with what a person can do about it.
+/// [`Failed`]; what is refused before anything is touched has done nothing.
 pub fn run(args: &InstallArgs, known: &Known<'_>) -> Done {
     let view = (known.look)();
     let mut text = String::new();
@@ -117,7 +131,7 @@ pub fn run(args: &InstallArgs, known: &Known<'_>) -> Done {
     let others: Vec<_> =
         [(CONF, places.conf_dir.as_path()), (BIN, &places.bin_dir)].into_iter().chain(private).collect();
     if let Some((_, why)) = not_apart(&dirs.state, &dirs.run, &others) {
-        return Err(why);
+        return Err(why.into());
     }
     let mut install = Install { args, known, places, dirs, text };
     // Before anything is touched: what is refused then changed nothing.
@@ -128,13 +142,10 @@ pub fn run(args: &InstallArgs, known: &Known<'_>) -> Done {
     }
     // A cleanup holds it from its first step to its last.
     let lock = lock(&install.dirs.run)?;
-    install.program(&lock)?;
-    let wholly = match layout.as_ref().zip(change) {
-        Some((layout, change)) => private::act(&mut install, layout, &change, &lock)?,
-        None if args.no_config => true,
-        None => install.config(&lock),
-    };
-    Ok((install.text, wholly))
+    match install.act(layout.as_ref().zip(change.as_ref()), &lock) {
+        Ok(wholly) => Ok((install.text, wholly)),
+        Err(why) => Err(Failed { done: install.text, why }),
+    }
 }
 
 fn story(error: StoreError) -> String {
@@ -150,7 +161,7 @@ impl Install<'_> {
         self.args.source.as_deref().unwrap_or(&self.known.source)
     }
 
-    fn foretold(mut self, private: Option<(&Layout, &crate::plan::private::Change)>) -> Done {
+    fn foretold(mut self, private: Option<(&Layout, &Change)>) -> Done {
         let target = self.places.bin_dir.join(PROGRAM);
         self.say(&format!("{}: would be made {}", target.display(), self.source().display()));
         match private {
@@ -163,6 +174,14 @@ impl Install<'_> {
             }
         }
         Ok((self.text, true))
+    }
+
+    fn act(&mut self, private: Option<(&Layout, &Change)>, lock: &MasterLock) -> Result<bool, String> {
+        self.program(lock)?;
+        match private {
+            Some((layout, change)) => private::act(self, layout, change, lock),
+            None => Ok(self.args.no_config || self.config(lock)),
+        }
     }
 
     fn program(&mut self, lock: &MasterLock) -> Result<(), String> {

@@ -137,9 +137,7 @@ pub(super) fn act(
     let mut moved = reads(&layout.to);
     let wholly = moved || install.config(lock);
     let config = private::config(&layout.config).map_err(story)?;
-    for line in private::apply(layout, change, config.as_deref()).map_err(story)? {
-        install.say(&line);
-    }
+    private::apply(layout, change, config.as_deref(), &mut |line| install.say(line)).map_err(story)?;
     if !moved && install.args.restart {
         restart(layout.runtime.unit())?;
         install.say(&format!("{}: restarted", layout.runtime.unit()));

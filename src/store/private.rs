@@ -89,30 +89,37 @@ pub fn backup(layout: &Layout) -> PathBuf {
     layout.config.with_file_name(name)
 }
 
-/// Makes the change; gives a line for each file that it changed. The drop-in comes before what imports it, the copy before the edit.
+/// Makes the change; tells `done` a line for each file that it changed, as it does. The drop-in comes before what imports it, the copy
+/// before the edit.
 ///
 /// # Errors
 /// [`StoreError`] naming the step.
-pub fn apply(layout: &Layout, change: &Change, text: Option<&str>) -> Result<Vec<String>, StoreError> {
-    let mut done = Vec::new();
-    if let Some((path, text)) = &change.drop_in {
-        put(path, text.as_bytes(), MODE).map(|new| done.extend(new.then(|| format!("{}: written", path.display()))))?;
+pub fn apply(
+    layout: &Layout,
+    change: &Change,
+    text: Option<&str>,
+    done: &mut dyn FnMut(&str),
+) -> Result<(), StoreError> {
+    if let Some((path, text)) = &change.drop_in
+        && put(path, text.as_bytes(), MODE)?
+    {
+        done(&format!("{}: written", path.display()));
     }
-    let Some(new) = &change.config else { return Ok(done) };
+    let Some(new) = &change.config else { return Ok(()) };
     let (path, backup) = (&layout.config, backup(layout));
     let mode = std::fs::metadata(path).map_or(MODE, |metadata| metadata.mode() & 0o7777);
     // What has lines of ours already is not what was there before.
     match text.filter(|text| !is_ours(text)) {
         Some(text) => {
             put(&backup, text.as_bytes(), mode)?;
-            done.push(format!("{}: as it was, {}", path.display(), backup.display()));
+            done(&format!("{}: as it was, {}", path.display(), backup.display()));
         }
         None if text.is_none() => remove(&backup)?,
         None => {}
     }
     put(path, new.as_bytes(), mode)?;
-    done.push(format!("{}: edited", path.display()));
-    Ok(done)
+    done(&format!("{}: edited", path.display()));
+    Ok(())
 }
 
 /// Unmakes the change; gives a line for each file that it changed.

@@ -254,3 +254,16 @@ fn d13_a_cleanup_of_another_directory_than_the_runtimes_does_nothing() {
     let (exit, text, errors) = cleanup(&node, &[]);
     assert_eq!(exit, 0, "{text}{errors}");
 }
+
+#[test]
+fn d13_a_cleanup_that_ends_half_way_says_what_it_did_and_the_next_goes_on() {
+    let node = node();
+    node.write("file", "in the place of the plugin directory");
+    let (file, conf) = (node.root().join("file"), node.conf());
+    let words = ["cleanup", "--bin-dir", file.to_str().unwrap(), "--conf-dir", conf.to_str().unwrap()];
+    let (exit, text, errors) = command(&node, &words);
+    assert!(exit == 4 && errors.contains("cannot list") && errors.lines().count() == 1, "{exit} {text}{errors}");
+    assert!(text.ends_with("00-meta-cni.conflist: removed\n"), "{text}");
+    let (exit, text, errors) = cleanup(&node, &[]);
+    assert!(exit == 0 && text.contains("plugins/meta-cni: removed"), "{exit} {text}{errors}");
+}

@@ -121,6 +121,23 @@ fn d16_directories_that_would_be_anothers_are_refused_before_anything_is_touched
     assert!(!bin.join("meta-cni").exists() && !master_of(&node).exists() && !within.exists());
 }
 
+#[test]
+fn d16_an_install_that_ends_half_way_says_what_it_did_and_the_next_goes_on() {
+    let node = node_with(&json!({}));
+    let target = node.plugins().join("meta-cni");
+    let aside = node.root().join("aside");
+    std::fs::rename(node.conf(), &aside).unwrap();
+    std::fs::write(node.conf(), "in its place").unwrap();
+    let (exit, text, errors) = install(&node, &[]);
+    assert_eq!((exit, text), (4, format!("{}: installed\n", target.display())), "{errors}");
+    assert!(errors.contains("cannot list") && errors.lines().count() == 1, "{errors}");
+    std::fs::remove_file(node.conf()).unwrap();
+    std::fs::rename(aside, node.conf()).unwrap();
+    let (exit, text, errors) = install(&node, &[]);
+    assert!(exit == 0 && text.starts_with(&format!("{}: unchanged\n", target.display())), "{exit} {text}{errors}");
+    assert!(text.contains("00-meta-cni.conflist: written"), "{text}");
+}
+
 /// Two executables that are not the same: this plugin, small, and with something after its end.
 fn two_versions(dir: &Path) -> [PathBuf; 2] {
     let [one, two] = ["one", "two"].map(|name| dir.join(name));

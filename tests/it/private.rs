@@ -216,9 +216,29 @@ fn what_is_refused_changed_nothing_and_says_what_a_person_can_do() {
     assert_eq!(told.reads(&node), node.conf());
     // Nor is anything restarted where that cannot be.
     node.primary(&scripted("cluster", "main", &json!({})));
-    let (exit, _, errors) = told.install(&node, &["--restart"]);
+    let (exit, text, errors) = told.install(&node, &["--restart"]);
     let no_systemd = !Path::new("/run/systemd/system").is_dir();
     assert!(!no_systemd || (exit == 4 && errors.contains("has no systemd")), "{exit} {errors}");
+    assert!(text.ends_with("config.toml: edited\n"), "what was done is said: {text}");
+}
+
+#[test]
+fn one_that_ends_half_way_says_each_step_that_it_did_and_the_next_goes_on() {
+    isolated(|_| {
+        let told = &ALL[2];
+        let node = told.node();
+        let copy = node.root().join("etc/config.toml.meta-cni.bak");
+        std::fs::create_dir(&copy).unwrap();
+        let (exit, text, errors) = told.install(&node, &[]);
+        assert!(exit == 4 && errors.contains("cannot rename"), "{exit} {text}{errors}");
+        let last = format!("{}: written\n", node.root().join("etc/conf.d/50-meta-cni.toml").display());
+        assert!(text.ends_with(&last), "{text}");
+        assert_eq!(told.reads(&node), node.conf());
+        std::fs::remove_dir(&copy).unwrap();
+        let (exit, text, errors) = told.install(&node, &[]);
+        assert!(exit == 0 && text.contains("config.toml: edited"), "{exit} {text}{errors}");
+        assert_eq!(told.reads(&node), private(&node));
+    });
 }
 
 #[test]
