@@ -189,7 +189,7 @@ fn spawn_grandchild(told: &Value) -> Result<u32, String> {
     }
     let child = command.spawn().map_err(|e| format!("starting the grandchild: {e}"))?;
     // Whoever ends our group now must not reach a grandchild that was told to leave it.
-    for _ in 0..500 {
+    for _ in 0..60_000 {
         if !setsid || record::session_of(child.id()) == Some(u64::from(child.id())) {
             break;
         }

@@ -153,7 +153,7 @@ fn read_journal(journal: &UnixDatagram, all_ended: &AtomicBool) -> usize {
     }
 }
 
-/// A plugin call that logs three lines. The bound is loose because test machines are busy; the figure is printed.
+/// A plugin call that logs three lines: on the same machine the start of a program takes longer. The figures are printed.
 fn a_line_costs_little() {
     let directory = tempfile::tempdir().unwrap();
     let settings = settings(directory.path(), 10_000_000);
@@ -164,10 +164,14 @@ fn a_line_costs_little() {
             info!(target: "meta_cni", ifname = "net1", network = "default/a", "attached");
             info!(target: "meta_cni", operation = "ADD", milliseconds = 12, "done");
         });
-        start.elapsed()
+        let lines = start.elapsed();
+        let start = Instant::now();
+        assert!(Command::new("true").status().unwrap().success());
+        (lines, start.elapsed())
     };
-    let mut times: Vec<Duration> = (0..500).map(|_| call()).collect();
-    times.sort();
-    println!("three lines: median {:?}", times[250]);
-    assert!(times[50] < Duration::from_millis(1), "{:?}", times[50]);
+    let (mut lines, mut starts): (Vec<Duration>, Vec<Duration>) = (0..200).map(|_| call()).unzip();
+    lines.sort();
+    starts.sort();
+    println!("three lines: median {:?}; a program: median {:?}", lines[100], starts[100]);
+    assert!(lines[20] < starts[20], "{:?}, and a program {:?}", lines[20], starts[20]);
 }

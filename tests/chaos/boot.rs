@@ -20,7 +20,7 @@ const BEFORE: Duration = Duration::from_secs(3600);
 
 /// Ends every process of the node.
 pub fn kill_all() {
-    let until = Instant::now() + Duration::from_secs(30);
+    let until = Instant::now() + Duration::from_secs(60);
     loop {
         let running = running();
         if running.is_empty() || Instant::now() > until {

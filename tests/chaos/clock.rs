@@ -34,7 +34,7 @@ pub fn start(call: &Call, shift: i64) -> Running {
     let began = Instant::now();
     let is_stopped = |text: String| text.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'));
     while !std::fs::read_to_string(&stat).is_ok_and(is_stopped) {
-        assert!(began.elapsed() < Duration::from_secs(30), "a call that waits for its tracer");
+        assert!(began.elapsed() < Duration::from_secs(60), "a call that waits for its tracer");
         std::thread::sleep(Duration::from_millis(1));
     }
     let mut tracer = Command::new(std::env::current_exe().unwrap())

@@ -13,7 +13,7 @@ use crate::world::{NETWORKS, Pod, World, links};
 const LEASES: &str = "/var/lib/cni/networks";
 
 /// How long the kernel may take to end a namespace, or a process that was killed.
-const SETTLES: Duration = Duration::from_secs(10);
+const SETTLES: Duration = Duration::from_secs(60);
 
 /// A lease of host-local: network, address, container ID, interface.
 pub type Lease = (String, Ipv4Addr, String, String);

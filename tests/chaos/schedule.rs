@@ -3,26 +3,23 @@
 //! What is tried follows from the seed and the number of the step alone. What comes of it depends on time as well, and what
 //! a step means on what came of those before: a seed plays the same pieces again, not the same microseconds.
 
+mod trouble;
+
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::boot;
-use crate::damage;
 use crate::fault::{Done, Fault, perform_at};
 use crate::kernel::isolated;
 use crate::kills::wishes;
 use crate::oracle::{Excused, lacks, wrong_now};
 use crate::rng::Rng;
 use crate::sweep::{kill_sweeps, poke};
-use crate::world::{Plugins, Pod, World, set_full, set_read_only};
+use crate::world::{Plugins, Pod, World};
 
 /// How long an undisturbed ADD takes, roughly: faults are spread over it.
 const LENGTH: Duration = Duration::from_millis(300);
-
-/// Seconds of a year.
-const YEAR: u64 = 365 * 86_400;
 
 /// How long the sweep may take until nothing is left.
 const SWEPT: Duration = Duration::from_secs(120);
@@ -246,106 +243,6 @@ impl Schedule<'_> {
         });
         // An ADD that had not yet begun when DEL was done is an ordinary ADD.
         self.slots[at].known = Known::Due;
-    }
-
-    /// Bytes of a file of ours are lost or changed.
-    fn damage(&mut self, rng: &mut Rng) {
-        let at = rng.below(self.slots.len());
-        if self.slots[at].known == Known::New || self.slots[at].known == Known::Forgotten {
-            return;
-        }
-        let id = self.slots[at].pod.id.clone();
-        let what = damage::any(&self.world, &id, rng);
-        self.tell(&format!("damaged: {what:?}"));
-        self.excused.damaged.insert(id);
-        self.slots[at].known = Known::Due;
-    }
-
-    fn lose_a_namespace(&mut self, rng: &mut Rng) {
-        let at = rng.below(self.slots.len());
-        let forgotten = rng.chance(50);
-        self.tell(&format!("the namespace of {} goes, forgotten: {forgotten}", self.slots[at].pod.name));
-        self.world.vanish(&mut self.slots[at].pod);
-        match self.slots[at].known {
-            Known::New => self.renew(at),
-            _ if forgotten => self.slots[at].known = Known::Forgotten,
-            Known::Forgotten => {}
-            _ => self.slots[at].known = Known::Due,
-        }
-        if self.slots[at].known == Known::Forgotten {
-            let id = self.slots[at].pod.id.clone();
-            // libcni's cache tells of a pod that was up. Where there is nothing of it either, it is the design that all is kept,
-            // and reported, until a boot.
-            if self.excused.damaged.contains(&id) {
-                self.excused.kept.insert(id.clone());
-            }
-            self.excused.forgotten.insert(id);
-        }
-    }
-
-    /// A batch while the disk is full or read-only.
-    fn disk_trouble(&mut self, rng: &mut Rng, step: usize) {
-        let (full, wait) = (rng.chance(50), rng.time(LENGTH / 3));
-        let dirs = match rng.below(3) {
-            0 => vec![self.world.node.state()],
-            1 => vec![self.world.node.run_dir()],
-            _ => vec![self.world.node.state(), self.world.node.run_dir()],
-        };
-        self.tell(&format!("full: {full}, else read-only, after {wait:?}: {dirs:?}"));
-        let set = |on: bool| dirs.iter().for_each(|dir| if full { set_full(dir, on) } else { set_read_only(dir, on) });
-        self.trouble = true;
-        std::thread::scope(|scope| {
-            let trouble = scope.spawn(|| {
-                std::thread::sleep(wait);
-                set(true);
-            });
-            self.batch(rng, step);
-            trouble.join().unwrap();
-        });
-        set(false);
-        self.trouble = false;
-    }
-
-    /// The wall clock jumps: for calls from now on, and for the kernel, which reckons back from it when it started; or it seems
-    /// to have done so before, and every file of ours and every lease was written years before or after now.
-    fn clock_jump(&mut self, rng: &mut Rng) {
-        let (years, back, files) = (rng.time(Duration::from_secs(20 * YEAR)), rng.chance(50), rng.chance(50));
-        let by = i64::try_from(*rng.pick(&[3600, YEAR])).unwrap() * if back { -1 } else { 1 };
-        if files {
-            self.tell(&format!("the clock has jumped by {years:?}, back: {back}"));
-            let now = std::time::SystemTime::now();
-            damage::at_time(&self.world, if back { now - years } else { now + years });
-        } else {
-            self.tell(&format!("the clock jumps by {by} s"));
-            self.shift += by;
-            boot::clock_is_off(&self.world, self.shift);
-        }
-    }
-
-    /// The kernel dies: processes, namespaces, links, rules and the run directory are gone; leases and records are not.
-    fn reboot(&mut self, rng: &mut Rng) {
-        self.tell("reboot");
-        boot::kill_all();
-        for at in 0..self.slots.len() {
-            let forgotten = rng.chance(50);
-            self.world.vanish(&mut self.slots[at].pod);
-            self.slots[at].known = match self.slots[at].known {
-                Known::New => Known::New,
-                Known::Forgotten => Known::Forgotten,
-                _ if forgotten => Known::Forgotten,
-                _ => Known::Due,
-            };
-        }
-        boot::end(&self.world);
-        boot::start(&self.world);
-        self.shift = 0;
-        self.excused.kept.clear();
-        self.excused.forgotten.clear();
-        for at in 0..self.slots.len() {
-            if self.slots[at].known == Known::New {
-                self.renew(at);
-            }
-        }
     }
 
     /// The runtime does every DEL that is due; then, and when all pods are gone, nothing is where it should not be.

@@ -129,11 +129,11 @@ fn is_alive(pid: u64) -> bool {
 }
 
 fn deadline(subject: &Subject) {
-    let script = json!({ "sleep_ms": 30_000, "spawn_grandchild": { "ms": 30_000 } });
+    let script = json!({ "sleep_ms": 300_000, "spawn_grandchild": { "ms": 300_000 } });
     let (world, words) = with(subject, &scripted("net-x", "bad", &json!({ "ADD": script })), false);
     profile(&world);
     let output = world.call("ADD").run();
-    assert!(output.elapsed < Duration::from_secs(5), "took {:?}", output.elapsed);
+    assert!(output.elapsed < Duration::from_secs(60), "took {:?}", output.elapsed);
     let refusal = refused_undone(&world, &output, 703);
     refusal.names(&words);
     assert!(["1 s", "1s", "1.0 s"].iter().any(|text| refusal.msg.contains(text)), "which deadline? {refusal:?}");
@@ -143,12 +143,12 @@ fn deadline(subject: &Subject) {
 }
 
 fn deadline_of_del(subject: &Subject) {
-    let config = scripted("net-x", "bad", &json!({ "DEL": { "sleep_ms": 30_000 } }));
+    let config = scripted("net-x", "bad", &json!({ "DEL": { "sleep_ms": 300_000 } }));
     let (world, words) = with(subject, &config, false);
     profile(&world);
     world.add();
     let output = world.call("DEL").run();
-    assert!(output.elapsed < Duration::from_secs(5), "took {:?}", output.elapsed);
+    assert!(output.elapsed < Duration::from_secs(60), "took {:?}", output.elapsed);
     refused_with(&output, 703).names(&words);
     assert_eq!(world.order_of("DEL"), ["net1 bad", "eth0 main"], "the other attachments are deleted all the same");
 }

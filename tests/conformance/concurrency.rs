@@ -43,13 +43,13 @@ fn different_sandboxes(subject: &Subject) {
 
 fn wait_for(world: &World, kind: &str) -> Recorded {
     let began = Instant::now();
-    while began.elapsed() < Duration::from_secs(10) {
+    while began.elapsed() < Duration::from_secs(60) {
         if let Some(call) = world.node.calls().into_iter().find(|call| call.kind == kind) {
             return call;
         }
         std::thread::sleep(Duration::from_millis(2));
     }
-    panic!("{kind} was not called within 10 s");
+    panic!("{kind} was not called within 60 s");
 }
 
 /// No two delegates of the sandbox ran at once. One without an end was killed, and must be gone.
@@ -58,7 +58,7 @@ fn never_interleaved(calls: &[Recorded]) {
         for other in &calls[at + 1..] {
             match one.end_ns {
                 Some(end) => assert!(end <= other.begin_ns, "{} overlaps {}", one.brief(), other.brief()),
-                None => assert!(!is_running(one.pid), "{} still runs", one.brief()),
+                None => assert!(ends(one.pid), "{} still runs", one.brief()),
             }
         }
     }
@@ -68,10 +68,19 @@ fn is_running(pid: u64) -> bool {
     std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
 }
 
+/// One that was killed takes a moment to go.
+fn ends(pid: u64) -> bool {
+    let began = Instant::now();
+    while is_running(pid) && began.elapsed() < Duration::from_secs(10) {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    !is_running(pid)
+}
+
 /// The pod is deleted while its ADD still runs; a killed ADD leaves its delegate running.
 fn del_during_add(subject: &Subject, killed: bool) {
     let world = World::with_extras(subject, 1);
-    world.extra(&scripted("net-slow", "slow", &json!({ "ADD": { "sleep_ms": 2500 } })));
+    world.extra(&scripted("net-slow", "slow", &json!({ "ADD": { "sleep_ms": 30_000 } })));
     let mut add = world.call("ADD").start();
     let slow = wait_for(&world, "slow");
     if killed {
@@ -80,10 +89,9 @@ fn del_during_add(subject: &Subject, killed: bool) {
     }
     let began = Instant::now();
     world.del();
-    assert!(began.elapsed() < Duration::from_secs(10), "DEL took {:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(20), "DEL took {:?}", began.elapsed());
     let output = add.wait();
     assert_ne!(output.exit, Some(0), "an ADD that a DEL passed reports success: {output:?}");
-    std::thread::sleep(Duration::from_millis(100));
     let calls = world.node.calls();
     never_interleaved(&calls);
     let last = |operation: &str, kind: &str| {

@@ -81,8 +81,9 @@ fn manifest_rows() -> Vec<(&'static str, String)> {
     vec![("yaml_bomb", bomb), ("deep_yaml", "[".repeat(100_000)), ("20_mb", " ".repeat(20 << 20))]
 }
 
+/// What takes more than time that grows with the length of its input takes minutes for these.
 fn soon(output: &crate::harness::Output) {
-    assert!(output.elapsed < Duration::from_secs(5), "took {:?}", output.elapsed);
+    assert!(output.elapsed < Duration::from_secs(30), "took {:?}", output.elapsed);
 }
 
 fn manifest(subject: &Subject, text: &str) {

@@ -82,9 +82,9 @@ fn d10_the_fourth_time_within_a_minute_waits_and_the_culprit_is_named() {
 fn d7_a_file_that_comes_back_with_its_primary_is_no_restoration() {
     let (place, daemon, text) = kept();
     for _ in 0..5 {
-        let looks = daemon.metric("looks_total");
         std::fs::remove_file(place.conf("10-calico.conflist")).unwrap();
-        eventually("a look without a primary", || (daemon.metric("looks_total") > looks).then_some(()));
+        let waits = || daemon.get("/readyz").1.contains("waiting for the primary");
+        eventually("a look without a primary", || waits().then_some(()));
         std::fs::remove_file(place.own()).unwrap();
         place.primary("10-calico.conflist", "mac");
         eventually("the file again", || (place.own_text().as_ref() == Some(&text)).then_some(()));

@@ -14,10 +14,10 @@ use std::time::{Duration, Instant};
 
 /// A pipe that is not let go this long after the plugin ended is held by somebody. Generous, because a reader of ours may
 /// wait as long for a processor on a busy machine.
-const SOON: Duration = Duration::from_secs(3);
+const SOON: Duration = Duration::from_secs(15);
 
 /// A plugin that does not answer within this time hangs, and the test says so.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 const ANNOTATIONS: &str = "io.kubernetes.cri.pod-annotations";
 

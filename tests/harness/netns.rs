@@ -46,7 +46,7 @@ impl Netns {
             let _ = holder.join();
         }
         // The kernel takes the thread out of /proc a moment after it was joined.
-        for _ in 0..2000 {
+        for _ in 0..60_000 {
             if !self.path.exists() {
                 return;
             }

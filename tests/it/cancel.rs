@@ -13,24 +13,27 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// What a DEL may take when it only has to end somebody.
+/// What a DEL may take more than it waits.
 const FAST: Duration = Duration::from_secs(1);
 
 /// How long a DEL waits for a process that left all groups.
 const STRAY: Duration = Duration::from_secs(2);
 
-/// DEL, which has to succeed, leave nothing and be this fast.
+/// What it says then.
+const WITHOUT: &str = "DEL goes on without the sandbox's lock";
+
+/// DEL, which has to succeed, leave nothing and wait for nobody: it has the lock before it would go on without.
 #[track_caller]
 fn quick_del(node: &Node, sandbox: &Sandbox) {
     let del = node.call("DEL", sandbox).run();
     succeeded(&del);
-    assert!(del.elapsed < FAST, "DEL took {:?}; log:\n{}", del.elapsed, node.log());
+    assert!(!node.log().contains(WITHOUT), "DEL took {:?}; log:\n{}", del.elapsed, node.log());
     nothing_left(node, sandbox);
 }
 
 /// A node whose primary's ADD hangs, and that ADD under way.
 fn hanging() -> (Node, Sandbox, Running) {
-    let node = node_with(&json!({ "ADD": { "sleep_ms": 30_000 } }));
+    let node = node_with(&json!({ "ADD": { "sleep_ms": HANGS_MS } }));
     let sandbox = Sandbox::new();
     let add = node.call("ADD", &sandbox).start();
     (node, sandbox, add)
@@ -62,7 +65,7 @@ fn f9_del_ends_the_delegate_of_a_killed_add() {
 
 #[test]
 fn f9_del_ends_a_delegate_that_the_killed_add_left_with_descendants() {
-    let node = node_with(&json!({ "ADD": { "spawn_grandchild": { "ms": 30_000 }, "sleep_ms": 30_000 } }));
+    let node = node_with(&json!({ "ADD": { "spawn_grandchild": { "ms": HANGS_MS }, "sleep_ms": HANGS_MS } }));
     let sandbox = Sandbox::new();
     let mut add = node.call("ADD", &sandbox).start();
     let grandchild = grandchild(&node);
@@ -90,7 +93,7 @@ fn f9_an_add_whose_delegate_is_killed_takes_it_back() {
 #[test]
 fn f2_f9_what_a_killed_delegate_had_started_ends_before_its_del() {
     // An iptables of a portmap that the kernel killed for want of memory, say: it goes on, and DEL would run beside it.
-    let script = json!({ "ADD": { "spawn_grandchild": { "ms": 30_000 }, "signal": 9 }, "DEL": { "sleep_ms": 300 } });
+    let script = json!({ "ADD": { "spawn_grandchild": { "ms": HANGS_MS }, "signal": 9 }, "DEL": { "sleep_ms": 300 } });
     let node = node_with(&script);
     let sandbox = Sandbox::new();
     let add = node.call("ADD", &sandbox).start();
@@ -102,7 +105,7 @@ fn f2_f9_what_a_killed_delegate_had_started_ends_before_its_del() {
 
 #[test]
 fn f9_del_ends_what_a_finished_add_left_in_its_group() {
-    let node = node_with(&json!({ "ADD": { "spawn_grandchild": { "ms": 30_000 } } }));
+    let node = node_with(&json!({ "ADD": { "spawn_grandchild": { "ms": HANGS_MS } } }));
     let sandbox = Sandbox::new();
     succeeded(&node.call("ADD", &sandbox).run());
     let grandchild = grandchild(&node);
@@ -113,18 +116,22 @@ fn f9_del_ends_what_a_finished_add_left_in_its_group() {
 
 #[test]
 fn f9_del_goes_on_beside_a_process_that_left_all_groups_and_names_it() {
-    let node = node_with(&json!({ "ADD": { "spawn_grandchild": { "ms": 30_000, "setsid": true } } }));
-    let sandbox = Sandbox::new();
-    succeeded(&node.call("ADD", &sandbox).run());
-    let stray = grandchild(&node);
-    let del = node.call("DEL", &sandbox).run();
-    succeeded(&del);
-    assert!(del.elapsed >= STRAY && del.elapsed < STRAY + FAST, "{:?}", del.elapsed);
-    assert!(runs(stray), "a plugin's own daemon is not ours to end");
-    assert!(node.log().contains(&format!("process {stray}")), "{}", node.log());
-    assert_eq!(node.calls_of("DEL").len(), 1);
-    assert_eq!(node.records(), Vec::<std::path::PathBuf>::new());
-    kill(stray);
+    within(STRAY + FAST, "DEL", || {
+        let node = node_with(&json!({ "ADD": { "spawn_grandchild": { "ms": HANGS_MS, "setsid": true } } }));
+        let sandbox = Sandbox::new();
+        succeeded(&node.call("ADD", &sandbox).run());
+        let stray = grandchild(&node);
+        let del = node.call("DEL", &sandbox).run();
+        let lived = runs(stray);
+        kill(stray);
+        succeeded(&del);
+        assert!(del.elapsed >= STRAY, "{:?}", del.elapsed);
+        assert!(lived, "a plugin's own daemon is not ours to end");
+        assert!(node.log().contains(WITHOUT) && node.log().contains(&format!("process {stray}")), "{}", node.log());
+        assert_eq!(node.calls_of("DEL").len(), 1);
+        assert_eq!(node.records(), Vec::<std::path::PathBuf>::new());
+        del.elapsed
+    });
 }
 
 /// Somebody who holds the sandbox's lock, with this content in its file.
@@ -139,7 +146,7 @@ impl Holder {
         let child = Command::new("flock")
             .args(["--no-fork", "--exclusive"])
             .arg(&path)
-            .args(["sleep", "60"])
+            .args(["sleep", "600"])
             .env("META_CNI_CALLER", &sandbox.id)
             .process_group(0)
             .spawn()
@@ -215,7 +222,7 @@ struct Leaderless(Child, u64);
 impl Leaderless {
     fn start() -> Self {
         let leader =
-            Command::new("sh").args(["-c", "sleep 60 & echo $!"]).process_group(0).stdout(Stdio::piped()).spawn();
+            Command::new("sh").args(["-c", "sleep 600 & echo $!"]).process_group(0).stdout(Stdio::piped()).spawn();
         let mut leader = leader.unwrap();
         let mut line = String::new();
         BufReader::new(leader.stdout.take().unwrap()).read_line(&mut line).unwrap();
@@ -277,12 +284,18 @@ fn f9_the_sweep_ends_what_a_dead_call_left_and_nobody_else_who_holds_the_lock() 
             content(pid)
         });
         ticks_pass();
-        let began = Instant::now();
         let reclaimed = reclaimed(&node, &sandbox, patience);
         assert_eq!(runs(holder.pid()), lives, "{at}");
         match reclaimed {
-            Reclaimed::Busy => assert!(lives && began.elapsed() < STRAY, "{at}: nobody is waited for"),
+            Reclaimed::Busy => assert!(lives, "{at}"),
             Reclaimed::Yes(lock) => assert!(!lives && lock.is_some(), "{at}"),
+        }
+        if lives {
+            within(FAST, "nobody is waited for", || {
+                let began = Instant::now();
+                assert!(matches!(self::reclaimed(&node, &sandbox, patience), Reclaimed::Busy), "{at}");
+                began.elapsed()
+            });
         }
     }
 }
@@ -296,7 +309,7 @@ fn f9_the_sweep_ends_no_process_that_only_looks_at_the_lock() {
     // Another call, which leads its group and tries for the lock; and a plugin of another sandbox.
     let lookers = [&sandbox.id[1..], &other.id].map(|id| {
         let mut command = Command::new("sleep");
-        command.arg("60").env("META_CNI_CALLER", id).process_group(0);
+        command.arg("600").env("META_CNI_CALLER", id).process_group(0);
         command.stdin(std::fs::File::open(lock_path(&node, &sandbox)).unwrap());
         Holder(command.spawn().unwrap())
     });
@@ -383,17 +396,15 @@ fn a44_fifty_adds_of_different_sandboxes_at_once() {
     isolated(|_| {
         let node = real_node();
         // Waits are not what is measured here.
-        node.master(&json!({ "addBudget": "60s", "delBudget": "60s" }));
+        node.master(&json!({ "addBudget": "240s", "delBudget": "240s" }));
         let sandboxes: Vec<Sandbox> = (0..50).map(|_| Sandbox::new()).collect();
         for (operation, attached) in [("ADD", 50), ("DEL", 0)] {
             let running: Vec<Running> = sandboxes.iter().map(|sandbox| node.call(operation, sandbox).start()).collect();
-            let began = Instant::now();
             for output in running.into_iter().map(Running::wait) {
                 succeeded(&output);
                 let address = || serde_json::from_str::<Value>(&output.stdout).unwrap()["ips"][0]["address"].clone();
                 assert!(operation == "DEL" || address().is_string(), "{output:?}");
             }
-            assert!(began.elapsed() < Duration::from_secs(60));
             // Leases are named by address, so fifty of them are fifty addresses.
             assert_eq!(leases().len(), attached, "after {operation}");
             assert_eq!(host_veths().len(), attached, "after {operation}");

@@ -196,7 +196,7 @@ fn f14_an_add_that_is_refused_before_it_begins_leaves_the_tombstones_of_the_one_
 fn f1_what_a_killed_add_left_is_deleted_by_the_next_add_of_the_sandbox() {
     isolated(|_| {
         let node = real_node();
-        let hangs = json!({ "ADD": { "sleep_ms": 30_000 } });
+        let hangs = json!({ "ADD": { "sleep_ms": HANGS_MS } });
         node.nad("default", "net-a", &scripted("net-a", "extra", &hangs));
         let sandbox = Sandbox::new();
         let mut add = node.call("ADD", &sandbox).networks("net-a").start();

@@ -418,10 +418,10 @@ fn f9_a_sandbox_that_is_being_worked_on_is_not_gone() {
 fn f9_f10_a_delegate_that_nobody_is_left_to_end_is_ended_by_the_sweep_at_its_deadline() {
     let node = loud(&json!({}));
     let quick = json!({ "name": "quick", "match": { "plugin_type_any": ["main", "short"] },
-        "deadline": { "add_attempt_s": 1, "del_attempt_s": 1 } });
+        "deadline": { "add_attempt_s": 4, "del_attempt_s": 4 } });
     node.write("delegates/quick.json", &quick.to_string());
     let mut pods = ["short", "long"].map(|kind| {
-        node.nad("default", kind, &scripted(kind, kind, &json!({ "ADD": { "sleep_ms": 60_000 } })));
+        node.nad("default", kind, &scripted(kind, kind, &json!({ "ADD": { "sleep_ms": HANGS_MS } })));
         let pod = Sandbox::new();
         let mut add = node.call("ADD", &pod).networks(kind).start();
         let hangs = |call: &crate::harness::Recorded| call.kind == kind;

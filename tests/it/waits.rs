@@ -1,18 +1,19 @@
 //! D7, D8 as an ADD has them: it waits for what is on its way, no longer than its budget, and takes the last good one for
 //! what is torn.
 
-use crate::harness::{Node, Output, Running, Sandbox};
+use crate::harness::{Call, Node, Output, Running, Sandbox};
 use crate::scene::*;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 /// From the primary's file being whole to its delegate running.
 const PROMPT: Duration = Duration::from_millis(50);
 
-/// How often something is looked at where events cannot be had.
-pub const POLL: Duration = Duration::from_millis(250);
+/// What is seen by an event, or looked at four times a second where events cannot be had, is seen within this. Everything is looked
+/// at each second without an event too, and nothing comes sooner than 100 ms after such a look.
+pub const SOON: Duration = Duration::from_millis(600);
 
 /// How many attempts a wait gets on a machine that has other things to do; a poll would miss in all of them.
 const ATTEMPTS: usize = 8;
@@ -25,7 +26,7 @@ pub fn primary() -> Value {
 pub fn waiting_node() -> Node {
     let node = Node::new();
     node.install_plugin("main");
-    node.master(&json!({ "addBudget": "20s" }));
+    node.master(&json!({ "addBudget": "120s" }));
     node
 }
 
@@ -39,6 +40,15 @@ fn waiting(node: &Node, sandbox: &Sandbox) -> Running {
     // The watch is set before the question that found nothing is asked again.
     std::thread::sleep(Duration::from_millis(100));
     add
+}
+
+/// How long after its start the delegate of an ADD runs that has to wait for nothing: how slow the machine is.
+fn undisturbed() -> Duration {
+    let node = waiting_node();
+    node.primary(&primary());
+    let began = SystemTime::UNIX_EPOCH.elapsed().unwrap();
+    succeeded(&node.call("ADD", &Sandbox::new()).run());
+    Duration::from_nanos(node.calls_of("ADD")[0].begin_ns).saturating_sub(began)
 }
 
 /// How long after `act` the delegate ran.
@@ -94,8 +104,9 @@ const PLACES: [Place; 4] = [
 #[test]
 fn d7_an_add_goes_on_within_50_ms_of_the_primary_being_whole() {
     for (what, place, comes) in PLACES {
-        let delays: Vec<Duration> = (0..ATTEMPTS)
+        let delays: Vec<(Duration, Duration)> = (0..ATTEMPTS)
             .scan(false, |done, _| {
+                let undisturbed = undisturbed();
                 let node = waiting_node();
                 node.master(&json!({ "clusterNetwork": place(&node) }));
                 // The other place of a named primary is there too, so that everything can be watched.
@@ -103,61 +114,68 @@ fn d7_an_add_goes_on_within_50_ms_of_the_primary_being_whole() {
                 let sandbox = Sandbox::new();
                 let add = waiting(&node, &sandbox);
                 let delay = delay(&node, add, || comes(&node));
-                (!std::mem::replace(done, delay <= PROMPT)).then_some(delay)
+                (!std::mem::replace(done, delay <= PROMPT + undisturbed)).then_some((delay, undisturbed))
             })
             .collect();
-        assert!(delays.iter().any(|delay| *delay <= PROMPT), "{what}: {delays:?}");
+        // On a machine at rest an ADD that waits for nothing takes a few of these 50 ms.
+        assert!(delays.iter().any(|(delay, undisturbed)| *delay <= PROMPT + *undisturbed), "{what}: {delays:?}");
     }
 }
 
 #[test]
 fn d7_a_primary_that_is_named_and_comes_as_a_manifest_is_seen() {
-    let node = waiting_node();
-    node.master(&json!({ "clusterNetwork": "cluster" }));
-    let sandbox = Sandbox::new();
-    let add = waiting(&node, &sandbox);
-    // Its directory was not there either.
-    let delay = delay(&node, add, || node.nad("kube-system", "cluster", &primary()));
-    assert!(delay < POLL * 4, "{delay:?}");
-    assert_eq!(record(&record_path(&node, &sandbox, "eth0"))["attachment"]["network"], "kube-system/cluster");
+    within(SOON, "by event, not by tick", || {
+        let node = waiting_node();
+        node.master(&json!({ "clusterNetwork": "cluster" }));
+        let sandbox = Sandbox::new();
+        let add = waiting(&node, &sandbox);
+        // Its directory was not there either.
+        let delay = delay(&node, add, || node.nad("kube-system", "cluster", &primary()));
+        assert_eq!(record(&record_path(&node, &sandbox, "eth0"))["attachment"]["network"], "kube-system/cluster");
+        delay
+    });
 }
 
 #[test]
 fn d15_a_primary_whose_directory_was_missing_is_seen() {
-    let node = waiting_node();
-    let path = node.root().join("later/still/10-primary.conflist");
-    node.master(&json!({ "clusterNetwork": path }));
-    let sandbox = Sandbox::new();
-    let add = waiting(&node, &sandbox);
-    let delay = delay(&node, add, || rename_into(path, &primary().to_string()));
-    assert!(delay < POLL * 4, "{delay:?}");
+    within(SOON, "by event, not by tick", || {
+        let node = waiting_node();
+        let path = node.root().join("later/still/10-primary.conflist");
+        node.master(&json!({ "clusterNetwork": path }));
+        let sandbox = Sandbox::new();
+        let add = waiting(&node, &sandbox);
+        delay(&node, add, || rename_into(path, &primary().to_string()))
+    });
 }
 
 #[test]
 fn d8_a_half_written_primary_is_waited_for() {
     let text = primary().to_string();
     for first in ["", "{", &text[..text.len() / 2], "\0\0\0\0"] {
-        let node = waiting_node();
-        let path = node.conf().join("10-primary.conflist");
-        std::fs::write(&path, first).unwrap();
-        let sandbox = Sandbox::new();
-        let add = waiting(&node, &sandbox);
-        assert_eq!(node.order(), Vec::<String>::new());
-        let delay = delay(&node, add, || std::fs::write(&path, &text).unwrap());
-        assert!(delay < Duration::from_millis(900), "by event, not by tick: {delay:?} after {first:?}");
+        within(SOON, &format!("by event, not by tick, after {first:?}"), || {
+            let node = waiting_node();
+            let path = node.conf().join("10-primary.conflist");
+            std::fs::write(&path, first).unwrap();
+            let sandbox = Sandbox::new();
+            let add = waiting(&node, &sandbox);
+            assert_eq!(node.order(), Vec::<String>::new());
+            delay(&node, add, || std::fs::write(&path, &text).unwrap())
+        });
     }
 }
 
 #[test]
 fn d8_the_last_good_primary_is_used_while_its_file_is_torn() {
     let node = waiting_node();
+    node.master(&json!({ "addBudget": "240s" }));
     let path = node.write("conf/10-primary.conflist", &primary().to_string());
     succeeded(&node.call("ADD", &Sandbox::new()).run());
     for torn in ["", "{\"name\":", "\0", "[]", "{\"name\":\"x\",\"plugins\":[]}"] {
         std::fs::write(&path, torn).unwrap();
         let add = node.call("ADD", &Sandbox::new()).run();
         succeeded(&add);
-        assert!(add.elapsed < Duration::from_secs(2), "{torn:?}: {:?}", add.elapsed);
+        // Its budget ends long after that.
+        assert!(add.elapsed < PATIENCE, "{torn:?}: {:?}", add.elapsed);
         assert_eq!(node.calls_of("ADD").last().unwrap().network(), "cluster", "{torn:?}");
     }
     assert!(node.log().contains("the last good one is"), "{}", node.log());
@@ -173,7 +191,7 @@ fn d8_the_last_good_primary_is_used_while_its_file_is_torn() {
 #[test]
 fn d8_a_torn_manifest_of_a_primary_by_name_is_waited_for_and_then_the_last_good_one_is_used() {
     let node = waiting_node();
-    node.master(&json!({ "addBudget": "20s", "clusterNetwork": "cluster" }));
+    node.master(&json!({ "addBudget": "120s", "clusterNetwork": "cluster" }));
     node.manifest("kube-system", "cluster.json", "{\"apiVersion\": \"k8s.cni.cncf.io/v1\", ");
     let sandbox = Sandbox::new();
     let add = waiting(&node, &sandbox);
@@ -186,13 +204,18 @@ fn d8_a_torn_manifest_of_a_primary_by_name_is_waited_for_and_then_the_last_good_
     assert!(node.log().contains("the last good one is"), "{}", node.log());
 }
 
-/// Code 11, at the end of a budget of 700 ms and not much later.
+/// The call answers code 11, at the end of a budget of 700 ms and not much later. Gives its last answer.
 #[track_caller]
-pub fn ends_at_its_budget(output: &Output, word: &str) {
-    let error = refused(output, 11);
-    assert!(error["msg"].as_str().unwrap().contains(word), "{error}");
-    let (least, most) = (Duration::from_millis(700), Duration::from_millis(1700));
-    assert!(output.elapsed >= least && output.elapsed < most, "{:?}", output.elapsed);
+pub fn ends_at_its_budget(call: &Call, word: &str) -> Output {
+    let mut last = None;
+    within(Duration::from_millis(1700), word, || {
+        let output = call.run();
+        let error = refused(&output, 11);
+        assert!(error["msg"].as_str().unwrap().contains(word), "{error}");
+        assert!(output.elapsed >= Duration::from_millis(700), "{:?}", output.elapsed);
+        last.insert(output).elapsed
+    });
+    last.unwrap()
 }
 
 #[test]
@@ -204,8 +227,7 @@ fn d7_a_wait_ends_with_its_budget() {
             node.write("conf/10-primary.conflist", content);
         }
         let sandbox = Sandbox::new();
-        let add = node.call("ADD", &sandbox).run();
-        ends_at_its_budget(&add, "10-primary.conflist");
+        ends_at_its_budget(&node.call("ADD", &sandbox), "10-primary.conflist");
         nothing_left(&node, &sandbox);
         assert_eq!(node.order(), Vec::<String>::new(), "{what}");
     }
@@ -218,24 +240,27 @@ fn b28_an_add_waits_for_the_readiness_indicator_file() {
     let ready = node.root().join("ready/indicator");
     std::fs::create_dir(ready.parent().unwrap()).unwrap();
     node.master(&json!({ "readinessindicatorfile": ready, "addBudget": "700ms" }));
-    ends_at_its_budget(&node.call("ADD", &Sandbox::new()).run(), "ready/indicator");
-    node.master(&json!({ "addBudget": "20s" }));
-    let sandbox = Sandbox::new();
-    let add = node.call("ADD", &sandbox).start();
-    std::thread::sleep(Duration::from_millis(300));
-    assert_eq!(node.order(), Vec::<String>::new());
-    let delay = delay(&node, add, || std::fs::write(&ready, "").unwrap());
-    assert!(delay < Duration::from_millis(900), "by event, not by tick: {delay:?}");
+    ends_at_its_budget(&node.call("ADD", &Sandbox::new()), "ready/indicator");
+    node.master(&json!({ "addBudget": "120s" }));
+    within(SOON, "by event, not by tick", || {
+        let _ = std::fs::remove_file(&ready);
+        let sandbox = Sandbox::new();
+        let before = node.order();
+        let add = node.call("ADD", &sandbox).start();
+        std::thread::sleep(Duration::from_millis(300));
+        assert_eq!(node.order(), before);
+        delay(&node, add, || std::fs::write(&ready, "").unwrap())
+    });
 }
 
 #[test]
 fn f9_the_lock_of_a_sandbox_is_waited_for_no_longer_than_the_budget() {
-    let node = node_with(&json!({ "ADD": { "sleep_ms": 5000 } }));
+    let node = node_with(&json!({ "ADD": { "sleep_ms": HANGS_MS } }));
     let sandbox = Sandbox::new();
     let first = node.call("ADD", &sandbox).start();
     first_call(&node, "ADD");
     node.master(&json!({ "addBudget": "700ms" }));
-    ends_at_its_budget(&node.call("CHECK", &sandbox).run(), "main");
+    ends_at_its_budget(&node.call("CHECK", &sandbox), "main");
     succeeded(&node.call("DEL", &sandbox).run());
     drop(first);
 }
@@ -246,6 +271,14 @@ pub fn limit(pid: u32, files: u32) {
     assert!(status.expect("running prlimit (package util-linux)").success());
 }
 
+/// True if a process has the thread that is told of events.
+fn watches(pid: u32) -> bool {
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return false };
+    threads
+        .flatten()
+        .any(|thread| std::fs::read_to_string(thread.path().join("comm")).is_ok_and(|name| name.starts_with("notify")))
+}
+
 /// An ADD that found no inotify instance: as many are open as may be. The kernel says the same of too many files.
 pub fn without_inotify(node: &Node) -> (Running, Sandbox) {
     let plugin = crate::harness::plugin_under_test();
@@ -254,14 +287,15 @@ pub fn without_inotify(node: &Node) -> (Running, Sandbox) {
             node.write("limited", &format!("#!/bin/sh\nexec prlimit --nofile={files}:1024 {}\n", plugin.display()));
         std::fs::set_permissions(&wrapper, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
         let sandbox = Sandbox::new();
-        let add = through(&wrapper, node, &sandbox);
+        let mut add = through(&wrapper, node, &sandbox);
         let polls = || node.log().lines().any(|line| line.contains(&*sandbox.id) && line.contains("no inotify"));
-        let began = Instant::now();
-        while began.elapsed() < Duration::from_millis(400) {
-            if polls() {
-                return (add, sandbox);
-            }
-            std::thread::sleep(Duration::from_millis(5));
+        let polls = eventually("an ADD that waits, or has ended", || {
+            let (over, watches) = (add.is_over(), watches(add.pid()));
+            let polls = polls();
+            (polls || over || watches).then_some(polls)
+        });
+        if polls {
+            return (add, sandbox);
         }
     }
     panic!("no limit at which inotify alone is out of reach:\n{}", node.log());
@@ -269,7 +303,7 @@ pub fn without_inotify(node: &Node) -> (Running, Sandbox) {
 
 /// The ADD by another program than the plugin itself.
 fn through(program: &Path, node: &Node, sandbox: &Sandbox) -> Running {
-    let mut call = crate::harness::Call::new(program, node.call("ADD", sandbox).config().clone());
+    let mut call = Call::new(program, node.call("ADD", sandbox).config().clone());
     for (key, value) in [
         ("CNI_COMMAND", "ADD"),
         ("CNI_CONTAINERID", &*sandbox.id),
@@ -285,9 +319,11 @@ fn through(program: &Path, node: &Node, sandbox: &Sandbox) -> Running {
 
 #[test]
 fn e3_d15_without_an_inotify_instance_files_are_polled() {
-    let node = waiting_node();
-    let (add, _sandbox) = without_inotify(&node);
-    limit(add.pid(), 1024);
-    let delay = delay(&node, add, || rename_into(node.conf().join("10-primary.conflist"), &primary().to_string()));
-    assert!(delay < POLL * 4, "{delay:?}");
+    within(SOON, "each 250 ms", || {
+        let node = waiting_node();
+        let (add, _sandbox) = without_inotify(&node);
+        limit(add.pid(), 1024);
+        std::thread::sleep(Duration::from_millis(100));
+        delay(&node, add, || rename_into(node.conf().join("10-primary.conflist"), &primary().to_string()))
+    });
 }

@@ -48,7 +48,7 @@ fn sorted(mut addresses: Vec<Address>) -> Vec<Address> {
 fn wait_for(pod: &Path, property: impl Fn(&Address) -> bool) {
     let start = Instant::now();
     while !addresses(pod).iter().any(&property) {
-        assert!(start.elapsed() < Duration::from_secs(10), "not seen: {:?}", addresses(pod));
+        assert!(start.elapsed() < Duration::from_secs(60), "not seen: {:?}", addresses(pod));
         std::thread::sleep(Duration::from_millis(20));
     }
 }

@@ -4,8 +4,9 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use meta_cni::kernel::Link;
 use meta_cni::netns;
@@ -129,7 +130,7 @@ fn the_caller_stays_where_it_is() {
     });
 }
 
-/// A plugin call reads the links once: that must not be felt. The bound is loose because test machines are busy.
+/// A plugin call reads the links once: that must not be felt beside the start of one of the programs it runs, on the same machine.
 #[test]
 fn reading_links_is_quick() {
     kernel::isolated(|node| {
@@ -138,12 +139,15 @@ fn reading_links_is_quick() {
         let time = || {
             let start = Instant::now();
             assert_eq!(netns::open(&pod).unwrap().links().unwrap().len(), 3);
-            start.elapsed()
+            let links = start.elapsed();
+            let start = Instant::now();
+            assert!(Command::new("ip").arg("-V").stdout(Stdio::null()).status().unwrap().success());
+            (links, start.elapsed())
         };
-        let mut times: Vec<_> = (0..200).map(|_| time()).collect();
-        times.sort();
-        println!("open and links: median {:?}, 99 % {:?}", times[100], times[198]);
-        let best_tenth = times[20];
-        assert!(best_tenth < Duration::from_millis(2), "{best_tenth:?}");
+        let (mut links, mut starts): (Vec<_>, Vec<_>) = (0..200).map(|_| time()).unzip();
+        links.sort();
+        starts.sort();
+        println!("open and links: median {:?}, 99 % {:?}; a program: median {:?}", links[100], links[198], starts[100]);
+        assert!(links[20] < starts[20], "{:?}, and a program {:?}", links[20], starts[20]);
     });
 }

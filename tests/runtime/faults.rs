@@ -83,10 +83,10 @@ fn check_cancelled(runtime: Runtime) {
     node.etc_cni.write_slow_network();
     let request = Pod::new("a").networks("net-a,net-slow").request(&node);
     let mut client = node.cri_client("RunPodSandbox", &request).spawn().expect("starting the CRI client");
-    wait_until("the slow network is being attached", || node.runs("sleep 61"));
+    wait_until("the slow network is being attached", || node.runs("sleep 601"));
     client.kill().expect("killing the CRI client");
     client.wait().expect("waiting for the CRI client");
-    wait_until("the delegate has ended", || !node.runs("sleep 61"));
+    wait_until("the delegate has ended", || !node.runs("sleep 601"));
     wait_until("nothing is left", || node.left().is_empty());
     Pod::new("a").networks("net-a").run(&node).expect("starting the pod again").delete();
     node.assert_nothing_left();

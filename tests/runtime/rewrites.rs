@@ -58,7 +58,7 @@ fn check_rewrites(runtime: Runtime) {
         for number in 1..=rewrites {
             primary(number);
             let key = format!("c{number}-");
-            let end = Instant::now() + Duration::from_secs(60);
+            let end = Instant::now() + Duration::from_secs(180);
             while !node.etc_cni.master().is_some_and(|text| text.contains(&key)) {
                 assert!(Instant::now() < end, "rewrite {number} did not come");
                 std::thread::yield_now();

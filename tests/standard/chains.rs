@@ -119,7 +119,7 @@ fn datagram(pod: &Pod<'_>, to: SocketAddr, port: u16) {
     let at = SocketAddr::new(pod.address("net1", true), port);
     let inside = pod.netns.run(move || UdpSocket::bind(at)).unwrap();
     let outside = pod.outside().run(|| UdpSocket::bind("192.0.2.2:0")).unwrap();
-    inside.set_read_timeout(Some(std::time::Duration::from_secs(3))).unwrap();
+    inside.set_read_timeout(Some(std::time::Duration::from_secs(60))).unwrap();
     outside.send_to(b"ping", to).unwrap();
     let mut word = [0; 4];
     let (_, from) = inside.recv_from(&mut word).unwrap_or_else(|error| panic!("nothing came to {at}: {error}"));

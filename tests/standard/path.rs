@@ -19,7 +19,7 @@ pub fn listen(place: &Place, address: SocketAddr) -> TcpListener {
         match place.run(move || TcpListener::bind(address)) {
             Ok(listener) => return listener,
             // The kernel lets an IPv6 address be used a moment after the link of a fresh pair has its carrier.
-            Err(error) if error.kind() == AddrNotAvailable && began.elapsed() < Duration::from_secs(3) => {
+            Err(error) if error.kind() == AddrNotAvailable && began.elapsed() < Duration::from_secs(60) => {
                 std::thread::sleep(Duration::from_millis(1));
             }
             Err(error) => panic!("listening on {address}: {error}"),
@@ -33,8 +33,8 @@ pub fn dial(place: &Place, from: Option<(&str, IpAddr)>, to: SocketAddr) -> Resu
     place.run(move || {
         let family = if to.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
         let descriptor: OwnedFd = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
-        setsockopt(&descriptor, sockopt::SendTimeout, &TimeVal::seconds(3))?;
-        setsockopt(&descriptor, sockopt::ReceiveTimeout, &TimeVal::seconds(3))?;
+        setsockopt(&descriptor, sockopt::SendTimeout, &TimeVal::seconds(60))?;
+        setsockopt(&descriptor, sockopt::ReceiveTimeout, &TimeVal::seconds(60))?;
         if let Some((ifname, address)) = from {
             setsockopt(&descriptor, sockopt::BindToDevice, &ifname.into())?;
             bind(descriptor.as_raw_fd(), &SockaddrStorage::from(SocketAddr::new(address, 0)))?;

@@ -123,10 +123,10 @@ impl EtcCni {
         );
     }
 
-    /// `net-slow` is a network whose ADD does not come back: its plugin sleeps, in a process of its own, for a minute.
+    /// `net-slow` is a network whose ADD does not come back: its plugin sleeps, in a process of its own, for ten minutes.
     pub(crate) fn write_slow_network(&self) {
         let plugin = self.path.with_file_name("opt-cni").join("bin/sleeper");
-        write_program(&plugin, "#!/bin/sh\n[ \"$CNI_COMMAND\" = ADD ] && sleep 61\nexit 0\n");
+        write_program(&plugin, "#!/bin/sh\n[ \"$CNI_COMMAND\" = ADD ] && sleep 601\nexit 0\n");
         self.write_network("default", "net-slow", &json!([{"type": "sleeper"}]));
     }
 

@@ -256,7 +256,7 @@ pub(crate) fn write_program(path: &Path, script: &str) {
 pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let start = Instant::now();
     while !holds() {
-        assert!(start.elapsed() < Duration::from_secs(60), "waited 60 s until {what}");
+        assert!(start.elapsed() < Duration::from_secs(180), "waited 180 s until {what}");
         std::thread::sleep(Duration::from_millis(20));
     }
 }
