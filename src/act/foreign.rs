@@ -147,7 +147,7 @@ pub(super) fn adopted(
     if let Err(error) = acting.context.records.put(&record) {
         tracing::warn!(error = error.story(), "not recorded");
     }
-    finish(acting, record, netns, deadline)
+    finish(acting, record, netns, deadline).map(drop)
 }
 
 /// An attachment that others made, as a record.
@@ -221,5 +221,5 @@ fn guess(
     if let Err(error) = acting.context.records.put(&record) {
         tracing::warn!(error = error.story(), "not recorded");
     }
-    judge(acting, &record, again)
+    judge(acting, &record, again).map(drop)
 }

@@ -32,7 +32,9 @@ pub struct Acting<'a> {
     pub lock: Option<&'a SandboxLock>,
     /// The epoch; empty when it is not known.
     pub epoch: String,
-    /// After how many attempts a plugin that is nowhere is given up. A runtime waits for the first; the sweep may come while
-    /// plugins are still being installed.
+    /// After how many attempts a plugin that is nowhere is given up: [`PATIENCE`], or 0 where nobody would come back for it.
     pub patience: u32,
 }
+
+/// After how many attempts, half an hour, a plugin that is nowhere is given up: it may be on its way to its directory.
+pub const PATIENCE: u32 = 12;

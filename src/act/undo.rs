@@ -24,6 +24,15 @@ use super::{Acting, Context, unwritten};
 /// What an undo may take beyond the ADD's own time.
 const UNDO: Duration = Duration::from_secs(30);
 
+/// How a DEL ended that is no failure for who asked for it.
+#[derive(Debug)]
+pub enum Finished {
+    /// Nothing of the attachment is left to do.
+    Wholly,
+    /// A plugin of it is nowhere, perhaps for a moment: record and entry in the queue stay for the sweep.
+    Waits(CniError),
+}
+
 /// Takes everything in `records` back, the last first, and gives `cause` with what could not be. What was undone becomes a
 /// tombstone.
 pub fn undone(acting: &Acting<'_>, records: Vec<Record>, cause: CniError) -> CniError {
@@ -44,7 +53,9 @@ fn undo_all(acting: &Acting<'_>, records: Vec<Record>) -> Vec<CniError> {
         let failures = delete(acting, &record, deadline);
         match judge(acting, &record, failures) {
             Err(error) => left.push(error),
-            Ok(()) => {
+            // What waits stays as it was begun.
+            Ok(Finished::Waits(_)) => {}
+            Ok(Finished::Wholly) => {
                 record.state = State::Undone;
                 (record.result, record.left, record.routed) = (None, None, None);
                 if let Err(error) = acting.context.records.end(&record) {
@@ -74,8 +85,9 @@ pub fn delete(acting: &Acting<'_>, record: &Record, deadline: Instant) -> Vec<Fa
 
 /// What the failures of a DEL mean: nothing when none of them can ever heal (F6), and then nothing is left to tell of the
 /// attachment's device; else the DEL is queued, and an error. A plugin that refuses the version of the configuration has
-/// done so at an ADD that did not succeed too: it made nothing, and would keep the pod for ever.
-pub fn judge(acting: &Acting<'_>, record: &Record, failures: Vec<Failure>) -> Result<(), CniError> {
+/// done so at an ADD that did not succeed too: it made nothing, and would keep the pod for ever. A plugin that is nowhere keeps no
+/// pod either, but may be about to be installed again: within `patience` its DEL waits in the queue.
+pub fn judge(acting: &Acting<'_>, record: &Record, failures: Vec<Failure>) -> Result<Finished, CniError> {
     let (id, ifname) = (&record.sandbox.container_id, &record.attachment.ifname);
     let config = &acting.context.config;
     // Of a record without a namespace others made the attachment, and nobody knows how far they came.
@@ -88,6 +100,7 @@ pub fn judge(acting: &Acting<'_>, record: &Record, failures: Vec<Failure>) -> Re
         let error = failure.error(&record.attachment, Operation::Del);
         tracing::warn!("given up, because it can never heal: {}", error.msg);
     }
+    let waits = healing.iter().all(Failure::can_never_heal);
     let errors = healing.iter().map(|failure| failure.error(&record.attachment, Operation::Del)).collect();
     match together(errors) {
         None => {
@@ -95,25 +108,28 @@ pub fn judge(acting: &Acting<'_>, record: &Record, failures: Vec<Failure>) -> Re
             if let Err(error) = record.attachment.device_info.as_deref().map_or(Ok(()), remove) {
                 tracing::warn!(error = error.story(), "what plugins told of the device stays behind");
             }
-            queue::done(&config.state_dir, id, ifname).map_err(CniError::from)
+            queue::done(&config.state_dir, id, ifname).map(|()| Finished::Wholly).map_err(CniError::from)
         }
         Some(error) => {
             let queued = queue::push(&config.state_dir, record, &error.msg, &acting.epoch, boot_seconds());
             if let Err(full) = queued.and_then(|due| bring_forward(&config.run_dir, due)) {
                 tracing::error!(error = full.story(), "the DEL could not be queued; its record stays");
             }
-            Err(error)
+            if waits { Ok(Finished::Waits(error)) } else { Err(error) }
         }
     }
 }
 
 /// Runs DEL of one record and removes it when that succeeded, or can never.
+///
+/// # Errors
+/// What failed and can heal; it is in the queue.
 pub fn finish(
     acting: &Acting<'_>,
     mut record: Record,
     given: Option<&Path>,
     deadline: Instant,
-) -> Result<(), CniError> {
+) -> Result<Finished, CniError> {
     record.sandbox.netns = namespace(&record, given);
     find_again(&mut record, &acting.context.path);
     let mut failures = delete(acting, &record, deadline);
@@ -122,9 +138,13 @@ pub fn finish(
         record.sandbox.netns = PathBuf::new();
         failures = delete(acting, &record, deadline);
     }
-    judge(acting, &record, failures)?;
-    acting.context.records.remove(&record.sandbox.container_id, &record.attachment.ifname)?;
-    Ok(())
+    let finished = judge(acting, &record, failures)?;
+    if let Finished::Waits(error) = &finished {
+        tracing::warn!("to be tried again by the sweep: {}", error.msg);
+    } else {
+        acting.context.records.remove(&record.sandbox.container_id, &record.attachment.ifname)?;
+    }
+    Ok(finished)
 }
 
 /// True if the DEL on `record`, which has just failed, may succeed without the namespace that is no more.

@@ -265,7 +265,7 @@ fn of_sandbox(context: &Context, id: &ContainerId, records: &[&Record]) -> Resul
     let marks = note(Some(&lock), false);
     let host = Host { marks: Some(&marks) };
     let acting = Acting { context, host: &host, lock: Some(&lock), epoch: context.epoch()?, patience: 0 };
-    records.iter().try_for_each(|record| finish(&acting, (*record).clone(), None, deadline))
+    records.iter().try_for_each(|record| finish(&acting, (*record).clone(), None, deadline).map(drop))
 }
 
 /// The master config, that which was last written when it is gone already, or the defaults; the command line stands over it.

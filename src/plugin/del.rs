@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::act::del::delete_all;
 use crate::act::sandbox::{note, wrest};
-use crate::act::{Acting, Context};
+use crate::act::{Acting, Context, PATIENCE};
 use crate::cni::{AttachmentId, CniError};
 use crate::exec::Host;
 use crate::gather::after;
@@ -17,7 +17,7 @@ pub(super) fn del(context: &Context, id: &AttachmentId, netns: Option<&Path>) ->
     let lock = wrest(context, &id.container_id, deadline)?;
     let marks = note(lock.as_ref(), false);
     let host = Host { marks: Some(&marks) };
-    let acting = Acting { context, host: &host, lock: lock.as_ref(), epoch: epoch(context), patience: 0 };
+    let acting = Acting { context, host: &host, lock: lock.as_ref(), epoch: epoch(context), patience: PATIENCE };
     let outcome = delete_all(&acting, id, netns, deadline);
     match &lock {
         // All of it is deleted, and whether there is more cannot be seen: nobody would come back for this file.

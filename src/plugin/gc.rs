@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::act::live::is_live;
 use crate::act::sandbox::{adding, note};
 use crate::act::undo::finish;
-use crate::act::{Acting, Context};
+use crate::act::{Acting, Context, PATIENCE};
 use crate::cni::{CniError, Code, ContainerId, Operation};
 use crate::config::Span;
 use crate::config::master::ValidAttachment;
@@ -155,7 +155,7 @@ fn of_sandbox(
     }
     let marks = note(Some(lock), false);
     let host = Host { marks: Some(&marks) };
-    let acting = Acting { context, host: &host, lock: Some(lock), epoch: epoch.to_owned(), patience: 0 };
+    let acting = Acting { context, host: &host, lock: Some(lock), epoch: epoch.to_owned(), patience: PATIENCE };
     let mut errors = Vec::new();
     for record in sorted.orphans {
         // A DEL without time would be ended half-way: the sweep does the rest.

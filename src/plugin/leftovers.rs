@@ -9,6 +9,8 @@ use crate::cni::{AttachmentId, CniError, Code, IfName};
 use crate::netns::Netns;
 use crate::plan::made::Made;
 use crate::plan::outcome::together;
+use crate::plan::record::Record;
+use crate::store::queue::attempts;
 
 use super::add::links;
 
@@ -33,7 +35,10 @@ pub(super) fn clear(acting: &Acting<'_>, id: &AttachmentId, netns: &Netns) -> Re
     };
     let damaged = found.damaged.into_iter().filter(|one| !others.contains(&one.ifname)).collect::<Vec<_>>();
     let made = Made::of(found.records, &id.ifname);
-    if made.is_complete() && made.records.iter().all(|record| record.netns == Some(netns.identity())) {
+    // One whose DEL was asked for, and waits for a plugin, is attached no more.
+    let deleted = |record: &Record| attempts(&acting.context.config.state_dir, record) > 0;
+    let stands = |record: &Record| record.netns == Some(netns.identity()) && !deleted(record);
+    if made.is_complete() && made.records.iter().all(stands) {
         let msg = format!("{} of this sandbox is attached already and is left as it is", id.ifname);
         return Err(CniError::new(Code::INVALID_CONFIG, msg));
     }

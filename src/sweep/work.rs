@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::act::del::delete_all;
 use crate::act::sandbox::{Reclaimed, note, reclaim};
-use crate::act::undo::finish;
-use crate::act::{Acting, Context};
+use crate::act::undo::{Finished, finish};
+use crate::act::{Acting, Context, PATIENCE};
 use crate::cni::{AttachmentId, CniError, ContainerId, IfName, Operation};
 use crate::exec::Host;
 use crate::gather::after;
@@ -15,9 +15,6 @@ use crate::store::lock::{Attempt, SandboxLock, forget, try_sandbox};
 use crate::store::queue;
 
 use super::{Action, What, gather};
-
-/// After how many attempts, half an hour, a plugin that is nowhere is given up.
-const PATIENCE: u32 = 12;
 
 /// Does what is to be done to the sandbox now, which was `planned`; `None` when it is busy.
 pub(super) fn work(context: &Context, planned: &Work, now: Now<'_>) -> Option<Vec<Action>> {
@@ -97,7 +94,10 @@ fn carried_out(acting: &Acting<'_>, work: &Work) -> Vec<Action> {
         Subject::Record(at) => {
             let record = &work.finish[at];
             tracing::info!(sandbox = %work.id, ifname = %record.attachment.ifname, "no runtime asks for it any more; its DEL is run");
-            let error = finish(acting, record.clone(), None, deadline).err()?;
+            let error = match finish(acting, record.clone(), None, deadline) {
+                Ok(Finished::Wholly) => return None,
+                Ok(Finished::Waits(error)) | Err(error) => error,
+            };
             tracing::warn!(sandbox = %work.id, "to be tried again: {}", error.msg);
             Some(error)
         }

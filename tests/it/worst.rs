@@ -3,6 +3,7 @@
 use crate::harness::{Node, Output, Sandbox, plugin_under_test, scripted_plugin};
 use crate::kernel::{self, bind, ip_in, isolated};
 use crate::scene::*;
+use crate::sweep::{entry, entry_path};
 use serde_json::{Value, json};
 use std::fs::{File, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
@@ -65,9 +66,46 @@ fn f6_a_plugin_that_cannot_be_run_for_now_is_kept_until_it_can() {
 }
 
 #[test]
-fn f6_a_plugin_that_is_gone_everywhere_holds_no_del_up() {
+fn f6_a_plugin_that_is_gone_everywhere_holds_no_del_up_and_is_asked_when_it_is_there_again() {
+    let (node, sandbox) = attached();
+    let (plugin, away) = (node.plugins().join("main"), node.root().join("away"));
+    std::fs::rename(&plugin, &away).unwrap();
+    succeeded(&node.call("DEL", &sandbox).run());
+    // An installer that removes a plugin before it puts the new one there: what the pod had must not be forgotten.
+    assert!(record_path(&node, &sandbox, "eth0").exists(), "its DEL can still heal");
+    let mut waiting = entry(&entry_path(&node, &sandbox, "eth0"));
+    std::fs::rename(&away, &plugin).unwrap();
+    waiting["due"] = 0.into();
+    std::fs::write(entry_path(&node, &sandbox, "eth0"), waiting.to_string()).unwrap();
+    let mut gc = crate::gc_command::gc(&node, &["--queued"]);
+    let path = entry_path(&node, &sandbox, "eth0");
+    eventually("no other sweep", || (gc.status().unwrap().success() && !path.exists()).then_some(()));
+    assert_eq!(node.order(), ["ADD eth0 main", "DEL eth0 main"]);
+    nothing_left(&node, &sandbox);
+}
+
+#[test]
+fn f6_a_plugin_that_stays_away_is_given_up_by_the_dels_of_a_runtime_too() {
     let (node, sandbox) = attached();
     std::fs::remove_file(node.plugins().join("main")).unwrap();
+    succeeded(&node.call("DEL", &sandbox).run());
+    let path = entry_path(&node, &sandbox, "eth0");
+    let mut often = entry(&path);
+    (often["attempts"], often["due"]) = (12.into(), u64::MAX.into());
+    std::fs::write(&path, often.to_string()).unwrap();
+    succeeded(&node.call("DEL", &sandbox).run());
+    nothing_left(&node, &sandbox);
+}
+
+#[test]
+fn f6_a11_an_add_after_the_del_that_waits_for_a_plugin_is_an_add() {
+    let (node, sandbox) = attached();
+    let (plugin, away) = (node.plugins().join("main"), node.root().join("away"));
+    std::fs::rename(&plugin, &away).unwrap();
+    succeeded(&node.call("DEL", &sandbox).run());
+    std::fs::rename(&away, &plugin).unwrap();
+    succeeded(&node.call("ADD", &sandbox).run());
+    assert_eq!(node.order(), ["ADD eth0 main", "DEL eth0 main", "ADD eth0 main"]);
     succeeded(&node.call("DEL", &sandbox).run());
     nothing_left(&node, &sandbox);
 }
