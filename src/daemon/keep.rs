@@ -17,6 +17,7 @@ use crate::store::runtime::boot_seconds;
 use crate::store::{StoreError, primary, sweep};
 use crate::watch::lookout::Lookout;
 
+use super::calm::{Line, Teller};
 use super::config::{Config, PrimaryPlace};
 use super::fights::Fights;
 use super::gather::{Own, Seen, look, places};
@@ -56,8 +57,7 @@ pub(super) struct Keeper {
     satisfied: Option<String>,
     /// Since when a change waits for ADDs to end.
     deferred: Option<Duration>,
-    /// What was last said, so that it is said once.
-    said: BTreeSet<String>,
+    teller: Teller,
     /// Whether the primary can serve, as last seen.
     readiness: Readiness,
 }
@@ -94,7 +94,7 @@ impl Keeper {
             spoken: (Spoken::new(), Duration::ZERO),
             satisfied: None,
             deferred: None,
-            said: BTreeSet::new(),
+            teller: Teller::default(),
             readiness: Readiness::default(),
         }
     }
@@ -271,7 +271,10 @@ impl Keeper {
         self.shared.count(|counters| counters.writes += 1);
         let path = home(&self.config).join(master::FILE_NAME);
         if !restores {
-            tracing::info!(path = %path.display(), "master config written");
+            let now = self.now();
+            if let Some(often) = self.teller.often("master config written", now) {
+                tracing::info!(path = %path.display(), "master config written{often}");
+            }
             return;
         }
         self.shared.count(|counters| counters.restorations += 1);
@@ -307,19 +310,17 @@ impl Keeper {
         let polling = self.lookout.polling().map(|why| format!("{why}; files are looked at every 250 ms"));
         let mut says: BTreeSet<String> = should.notes.into_iter().chain(polling.clone()).collect();
         says.extend(missing.iter().cloned());
-        // Once for each change: what is as it was is not said again.
-        for what in says.difference(&self.said) {
-            tracing::warn!("{what}");
-            if invalid && missing.contains(what) {
-                self.shared.count(|counters| counters.invalid_primaries += 1);
+        let now = self.now();
+        for _ in self.teller.new_in(&says).iter().filter(|what| invalid && missing.contains(what)) {
+            self.shared.count(|counters| counters.invalid_primaries += 1);
+        }
+        for line in self.teller.lines(says, missing.is_empty(), now) {
+            match line {
+                Line::Warn(what) => tracing::warn!("{what}"),
+                Line::Info(what) => tracing::info!("{what}"),
             }
         }
-        if missing.is_empty() && self.said.iter().any(|said| !says.contains(said)) {
-            tracing::info!("the master config is in place and right");
-        }
-        self.said = says;
-        let fights = self.fights.is_on(self.now());
-        let now = self.now();
+        let fights = self.fights.is_on(now);
         self.shared.update(|state| {
             state.beat = now;
             state.counters.looks += 1;
@@ -331,7 +332,9 @@ impl Keeper {
             if let Sight::Found(found) = &seen.primary {
                 let chosen = Some((found.from.clone(), found.list.name.to_string()));
                 if state.primary != chosen {
-                    tracing::info!(file = found.from, network = %found.list.name, "primary chosen");
+                    if let Some(often) = self.teller.often(&format!("primary chosen: {}", found.from), now) {
+                        tracing::info!(file = found.from, network = %found.list.name, "primary chosen{often}");
+                    }
                     state.primary = chosen;
                 }
             }

@@ -3,6 +3,7 @@
 //!
 //! `keep` is the loop, in the four steps of every operation; `serve` the other thread. Nothing is removed when it ends.
 
+mod calm;
 mod config;
 mod fights;
 mod flags;

@@ -133,3 +133,21 @@ fn d13_nobody_restores_the_file_while_a_cleanup_is_under_way() {
     eventually("the file again", || (place.own_text().as_ref() == Some(&text)).then_some(()));
     assert_eq!(place.own_value()["name"], json!("meta-cni"));
 }
+
+#[test]
+fn d10_a_primary_that_flaps_is_followed_each_time_and_does_not_fill_the_log() {
+    let (place, daemon, text) = kept();
+    for _ in 0..12 {
+        std::fs::remove_file(place.conf("10-calico.conflist")).unwrap();
+        eventually("that it is missed", || (daemon.get("/readyz").0 == 503).then_some(()));
+        place.primary("10-calico.conflist", "mac");
+        daemon.ready();
+    }
+    let log = daemon.log();
+    assert!(log.contains("waiting for the primary") && log.contains("it comes and goes"), "{log}");
+    assert!(daemon.said("waiting for the primary") < 12 && daemon.said("in place and right") < 12, "{log}");
+    // Something new is said at once.
+    place.put("10-calico.conflist", "{");
+    daemon.says("the primary cannot be used");
+    assert_eq!(place.own_text(), Some(text));
+}

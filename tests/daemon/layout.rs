@@ -3,7 +3,7 @@
 use meta_cni::plan::master::FILE_NAME;
 use serde_json::json;
 
-use crate::place::{Place, eventually};
+use crate::place::{Place, eventually, put};
 
 #[test]
 fn a_damaged_decision_is_told_and_what_was_decided_before_is_kept() {
@@ -24,7 +24,8 @@ fn a_damaged_decision_is_told_and_what_was_decided_before_is_kept() {
     let daemon = place.start();
     daemon.ready();
     assert!(private.exists());
-    std::fs::write(&decision, &layout.to_string()[..30]).unwrap();
+    // By rename, as those who decide it do: half of it would be a damage of its own.
+    put(&place.at("state"), "private.json", &layout.to_string()[..30]);
     eventually("what is damaged", || {
         let (status, text) = daemon.get("/readyz");
         (status == 503 && text.contains("private.json is damaged") && text.contains("remove it")).then_some(())
@@ -32,7 +33,7 @@ fn a_damaged_decision_is_told_and_what_was_decided_before_is_kept() {
     // It is still kept right where the runtime reads it.
     std::fs::remove_file(&private).unwrap();
     eventually("the file in the private conf dir", || private.exists().then_some(()));
-    std::fs::write(&decision, layout.to_string()).unwrap();
+    put(&place.at("state"), "private.json", &layout.to_string());
     eventually("readiness", || (daemon.get("/readyz").0 == 200).then_some(()));
     assert_eq!(daemon.said("private.json is damaged"), 1);
 }
