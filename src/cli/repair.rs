@@ -101,7 +101,7 @@ fn text(planned: &Repair, act: &dyn Fn(&Step) -> Result<String, String>) -> (Str
 fn foretold(step: &Step) -> String {
     match step {
         Step::Write { name, from, .. } => format!("{from}: the network in it would get a file of its own, {name}"),
-        Step::PutAside { name, why } => format!("{name}: {why}; would be put aside"),
+        Step::PutAside { name, why, .. } => format!("{name}: {why}; would be put aside"),
         Step::Remove { name } => format!("{name}: the temporary file of a writer that died; would be removed"),
         Step::Restore { why, .. } => format!("{FILE_NAME}: {why}; would be written anew, and what is there kept"),
     }
@@ -150,8 +150,8 @@ impl Mending<'_> {
                 write_beside(self.dir, name, text).map_err(story)?;
                 Ok(format!("{from}: the network in it has a file of its own now, {name}"))
             }
-            Step::PutAside { name, why } => {
-                let kept = put_aside(self.dir, name).map_err(story)?;
+            Step::PutAside { name, why, judged } => {
+                let kept = put_aside(self.dir, name, judged.as_deref()).map_err(story)?;
                 Ok(format!("{name}: {why}; put aside as {kept}"))
             }
             Step::Remove { name } => {
@@ -182,5 +182,31 @@ impl Mending<'_> {
                 Ok(format!("{FILE_NAME}: {why}; written anew{kept}"))
             }
         }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "the test is the owner of the files")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn e7_a_file_that_its_owner_rewrote_after_it_was_judged_is_told_and_stays() {
+        let node = tempfile::tempdir().unwrap();
+        let (dir, run) = (node.path().join("conf"), node.path().join("run"));
+        std::fs::create_dir(&dir).unwrap();
+        let dirs = Dirs::of(Some(&node.path().join("state")), Some(&run));
+        let mending = Mending { dir: &dir, dirs: &dirs, profiles: Profiles::with_overrides(Vec::new()) };
+        let path = dir.join("00-multus.conf");
+        std::fs::write(&path, "{\"cniVersion\":").unwrap();
+        let planned = mending.planned().ok().unwrap();
+        let whole = r#"{"cniVersion":"0.3.1","name":"multus-cni-network","type":"multus"}"#;
+        std::fs::write(&path, whole).unwrap();
+        let lock = lock(&run).unwrap();
+        let (said, failed) = text(&planned, &|step| mending.act(step, &lock));
+        assert!(failed && said.starts_with("not done: "), "{said}");
+        assert!(said.ends_with(" was rewritten meanwhile; run `meta-cni repair` again\n"), "{said}");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), whole);
+        assert_eq!(list(&dir).unwrap(), ["00-multus.conf"]);
     }
 }

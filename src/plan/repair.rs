@@ -49,6 +49,8 @@ pub enum Step {
         name: String,
         /// What is wrong with it.
         why: String,
+        /// The text that was judged, if it could be read: another one is its owner's, who wrote it since.
+        judged: Option<Vec<u8>>,
     },
     /// The temporary file of a writer that died goes.
     Remove {
@@ -106,7 +108,8 @@ pub fn repair(files: &[File], remembered: Option<&str>, profiles: &Profiles) -> 
     let restored = restored(files, remembered, &aside);
     let others = aside.into_iter().filter(|(file, _)| file.name != FILE_NAME);
     let (backups, others): (Vec<_>, Vec<_>) = others.partition(|(file, _)| file.name.starts_with(FILE_NAME));
-    let put_aside = |(file, why): (&File, String)| Step::PutAside { name: file.name.clone(), why };
+    let put_aside =
+        |(file, why): (&File, String)| Step::PutAside { name: file.name.clone(), why, judged: file.text.clone() };
     written.extend(others.into_iter().map(put_aside));
     // The master config before what is left of it: killed in between, that is still there to tell.
     written.extend(restored);
@@ -263,6 +266,7 @@ mod tests {
         let done = of(&[file("00-multus.conf", &nested)], None);
         assert_eq!(done.steps[0], write("10-cbr0.conf", CBR0, "00-multus.conf"));
         assert_eq!((names(&done.steps), done.left.len()), (vec!["write", "aside"], 0));
+        assert!(matches!(&done.steps[1], Step::PutAside { judged: Some(text), .. } if text == nested.as_bytes()));
         // Not if it has one, and not over another's.
         let there = file("20-x.conf", CBR0);
         assert_eq!(names(&of(&[file("00-multus.conf", &nested), there], None).steps), ["aside"]);
