@@ -24,5 +24,14 @@ pub const OF_STATE_DIR: [&str; 7] =
 
 /// What is in `runDir`, but for `removing` and `master.lock`, which keep others from writing the master config again. First the one
 /// without which no ADD begins any more, then what holds ADDs up until a cleanup came here.
-pub const OF_RUN_DIR: [&str; 8] =
-    ["epoch", "sandboxes", "status", "sweep", "sweeping", "meta-cnid.health", "runtime.json", "adding"];
+pub const OF_RUN_DIR: [&str; 9] = [
+    "epoch",
+    "sandboxes",
+    "status",
+    "sweep",
+    "sweeping",
+    "meta-cnid.health",
+    "meta-cnid.lock",
+    "runtime.json",
+    "adding",
+];

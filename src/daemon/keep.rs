@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use crate::cni::PluginType;
 use crate::plan::master::{self, Appended, Sight, Spoken};
 use crate::profile::Profiles;
+use crate::store::life::Life;
 use crate::store::lock::{Adding, adding};
 use crate::store::master::{MasterLock, Places, Written, lock};
 use crate::store::primary::LastGood;
@@ -60,6 +61,7 @@ pub(super) struct Keeper {
     teller: Teller,
     /// Whether the primary can serve, as last seen.
     readiness: Readiness,
+    life: Life,
 }
 
 /// What should be on disk.
@@ -96,6 +98,7 @@ impl Keeper {
             deferred: None,
             teller: Teller::default(),
             readiness: Readiness::default(),
+            life: Life::default(),
         }
     }
 
@@ -115,6 +118,9 @@ impl Keeper {
     /// Watches, asks, and does what is to be done; gives how long to wait at least and at most until it is asked again.
     pub fn once(&mut self) -> (Duration, Duration) {
         let began = self.now();
+        if let Err(error) = self.life.show(&self.config.master.run_dir) {
+            tracing::debug!(error = error.story(), "that the daemon runs is not shown");
+        }
         let _said_by_the_round = self.decide();
         let watched: BTreeSet<_> = self.readiness.places().collect();
         self.lookout.over(&places(&self.config).into_iter().chain(watched.iter().cloned()).collect());

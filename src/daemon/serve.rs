@@ -17,6 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::store::atomic::{Survives, write};
+use crate::store::remove;
 use crate::watch::lookout::Waker;
 
 use super::health::{healthy, metrics, ready};
@@ -75,8 +76,10 @@ pub(super) fn start(server: Server) -> io::Result<()> {
     std::thread::Builder::new().name("serve".to_owned()).stack_size(256 << 10).spawn(move || {
         runtime.block_on(async move {
             tokio::spawn(asking.forever());
-            if let Some(address) = address {
-                listen(address, shared, told_in).await;
+            match address {
+                Some(address) => listen(address, shared, told_in).await,
+                // One that served it may have ended here.
+                None => drop(remove(&told_in)),
             }
             std::future::pending::<()>().await;
         });

@@ -12,6 +12,7 @@ pub mod devinfo;
 pub mod epoch;
 pub mod foreign;
 pub mod leases;
+pub mod life;
 pub mod lock;
 pub mod master;
 pub mod networks;

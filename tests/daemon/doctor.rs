@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::harness::plugin_under_test;
 use crate::place::{Place, eventually};
@@ -78,4 +78,41 @@ fn g3_d10_a_fight_and_who_is_at_it_are_visible_in_status() {
             |line: &&Value| line["about"] == "daemon" && line["says"].as_str().unwrap().contains("again and again");
         lines.iter().find(of).map(|line| assert!(line["remedy"].as_str().unwrap().contains("cni.exclusive"), "{line}"))
     });
+}
+
+#[test]
+fn g3_a_daemon_that_serves_health_nowhere_is_seen_to_run_and_to_have_ended() {
+    let mut place = Place::new();
+    place.primary("10-calico.conflist", "mac");
+    let daemon = place.start();
+    daemon.ready();
+    daemon.kill();
+    assert!(place.at("run/meta-cnid.health").exists(), "where it was served is told still");
+    // `start` would remove it, as this one is to.
+    place.config(&json!({ "health": "off" }));
+    let daemon = place.start_beside();
+    eventually("its sign of life", || place.at("run/meta-cnid.lock").exists().then_some(()));
+    says(&place, "daemon", "ok", &["meta-cnid runs and serves health nowhere"]);
+    assert!(!place.at("run/meta-cnid.health").exists());
+    // It shows itself again where its file was removed.
+    std::fs::remove_file(place.at("run/meta-cnid.lock")).unwrap();
+    place.primary("10-calico.conflist", "ips");
+    says(&place, "daemon", "ok", &["meta-cnid runs"]);
+    // What it starts does not hold it beyond its end, and another one may begin.
+    daemon.kill();
+    says(&place, "daemon", "note", &["no meta-cnid runs"]);
+    let _again = place.start();
+    says(&place, "daemon", "ok", &["meta-cnid runs"]);
+}
+
+#[test]
+fn g3_a_daemon_that_runs_and_cannot_serve_is_not_told_to_be_started() {
+    let mut place = Place::new();
+    place.primary("10-calico.conflist", "mac");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    place.config(&json!({ "health": taken.local_addr().unwrap().to_string() }));
+    let daemon = place.start();
+    daemon.says("cannot be served yet");
+    std::fs::write(place.at("run/meta-cnid.health"), "127.0.0.1:1\n").unwrap();
+    says(&place, "daemon", "wrong", &["meta-cnid runs, but does not answer at 127.0.0.1:1"]);
 }

@@ -156,8 +156,17 @@ impl Place {
 
     /// Starts it by way of the program `before`, with these flags too.
     pub fn start_through(&self, before: &[&str], flags: &[&str]) -> Running {
+        let _ = std::fs::remove_file(self.at("run/meta-cnid.health"));
+        self.start_over(before, flags)
+    }
+
+    /// Starts it where one has ended, with all that it left.
+    pub fn start_beside(&self) -> Running {
+        self.start_over(&[], &[])
+    }
+
+    fn start_over(&self, before: &[&str], flags: &[&str]) -> Running {
         let told = self.at("run/meta-cnid.health");
-        let _ = std::fs::remove_file(&told);
         let log = self.at("daemon.log");
         let stderr = std::fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
         let child = self.command(before, flags).stderr(stderr).spawn().unwrap();

@@ -152,16 +152,23 @@ pub fn master(path: &Path, seen: &Master, removing: Option<&Path>, lines: &mut L
     }
 }
 
-/// The daemon; `culprit`: who renames our file, by what lies beside it.
-pub fn daemon(seen: &Daemon, culprit: Option<&str>, told_in: &Path, lines: &mut Lines) {
+/// The daemon; `lives`: one shows that it runs; `culprit`: who renames our file, by what lies beside it.
+pub fn daemon(seen: &Daemon, lives: bool, culprit: Option<&str>, told_in: &Path, lines: &mut Lines) {
     const ABOUT: &str = "daemon";
     match seen {
-        Daemon::Untold => lines
-            .note(ABOUT, "none: no meta-cnid has told where it serves health, so nobody keeps the master config right"),
+        Daemon::Untold if lives => {
+            lines.ok(ABOUT, "meta-cnid runs and serves health nowhere: what it finds is in its log");
+        }
+        Daemon::Untold => lines.note(ABOUT, "none: no meta-cnid runs, so nobody keeps the master config right"),
         Daemon::Unread(why) => lines.unseen(ABOUT, why),
         Daemon::Damaged(why) => {
             lines.wrong(ABOUT, why, "remove it and restart meta-cnid, which writes it anew, if it is to run");
         }
+        Daemon::Silent { address, why } if lives => lines.wrong(
+            ABOUT,
+            format!("meta-cnid runs, but does not answer at {address}: {why}"),
+            "see its log, which says whether it can serve there; restart it if it says nothing",
+        ),
         Daemon::Silent { address, why } => lines.wrong(
             ABOUT,
             format!("nobody answers at {address}: {why}; the master config is not kept right"),

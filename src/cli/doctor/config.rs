@@ -10,6 +10,7 @@ use crate::gather::status::Judge;
 use crate::plan::master::FILE_NAME;
 use crate::plan::primary::choose;
 use crate::store::confdir::candidates;
+use crate::store::life::lives;
 use crate::store::master::is_removing;
 use crate::store::runtime::{self, RuntimeView};
 use crate::store::{epoch, is_dir, list, private};
@@ -45,7 +46,9 @@ pub(super) fn daemon(node: &Node, lines: &mut Lines) {
     let told_in = node.config.run_dir.join("meta-cnid.health");
     let names = list(dir_of(&node.file)).unwrap_or_default();
     let culprit = node.profiles.culprit(FILE_NAME, names.iter().map(String::as_str));
-    judge::daemon(&asking::ask(&told_in), culprit.as_deref(), &told_in, lines);
+    // What cannot be looked at there is said of the address beside it.
+    let lives = lives(&node.config.run_dir).unwrap_or_default();
+    judge::daemon(&asking::ask(&told_in), lives, culprit.as_deref(), &told_in, lines);
 }
 
 pub(super) fn primary(node: &Node, lines: &mut Lines) {
