@@ -1,7 +1,10 @@
 //! Records of attachments: `<stateDir>/attachments/<containerID>/<ifname>.json` (docs/state.md).
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
+
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use crate::cni::{ContainerId, IfName};
 use crate::plan::record::{Record, RecordError, legible, seal};
@@ -11,6 +14,9 @@ use super::{MOST_STATE, Owner, StoreError, is_dir, list, make_dir, queue, read, 
 
 /// What follows the interface in the name of a damaged file that was put aside: no interface is called so.
 const LOST: &str = ":lost";
+
+/// The interface of what is in the place of a sandbox's directory, where each had a record: no interface is called so.
+const EVERY: &str = ":every";
 
 /// The records under one state directory.
 #[derive(Debug, Clone)]
@@ -87,7 +93,15 @@ impl Records {
     pub fn of(&self, id: &ContainerId) -> Result<Sandboxed, StoreError> {
         let dir = self.dir(id);
         let mut found = Sandboxed::default();
-        for name in list(&dir)? {
+        let names = match list(&dir) {
+            Err(StoreError::Io { source, .. }) if source.kind() == ErrorKind::NotADirectory => {
+                let (ifname, why) = (EVERY.to_owned(), "is no directory".to_owned());
+                found.damaged.push(Damaged { path: dir, ifname, why, request: None, netns: None });
+                return Ok(found);
+            }
+            names => names?,
+        };
+        for name in names {
             let path = dir.join(&name);
             match name.strip_suffix(".json") {
                 // The temporary file of a writer, which may well be alive: see `tidy`.
@@ -106,14 +120,13 @@ impl Records {
         Ok(found)
     }
 
-    /// The sandboxes that have a directory here.
+    /// The sandboxes that have a directory here, or something else in its place.
     ///
     /// # Errors
     /// [`StoreError`] when the directory cannot be listed.
     pub fn sandboxes(&self) -> Result<Vec<ContainerId>, StoreError> {
         let dir = self.state_dir.join("attachments");
-        let dirs = list(&dir)?.into_iter().filter(|name| is_dir(&dir.join(name)));
-        Ok(dirs.filter_map(|name| ContainerId::new(name).ok()).collect())
+        Ok(list(&dir)?.into_iter().filter_map(|name| ContainerId::new(name).ok()).collect())
     }
 
     /// Removes the record of one attachment, and the sandbox's directory with the last.
@@ -159,8 +172,11 @@ impl Records {
     /// until [`Aside::forget`]: whoever ends us before sends another DEL, which has to see that something is unknown.
     fn put_one_aside(&self, id: &ContainerId, damaged: Damaged) -> Result<Aside, StoreError> {
         let Damaged { path, ifname, why, .. } = damaged;
-        let place = path.with_file_name(format!("{ifname}{LOST}.json"));
-        if path != place {
+        let name = format!("{ifname}{LOST}.json");
+        let place = self.dir(id).join(&name);
+        if path == self.dir(id) {
+            enter(&path, &name)?;
+        } else if path != place {
             std::fs::rename(&path, &place).map_err(StoreError::io("move", &path))?;
         }
         // It was due, perhaps; now there is nothing left that could be done again.
@@ -181,6 +197,21 @@ impl Records {
     fn path(&self, id: &ContainerId, ifname: &IfName) -> PathBuf {
         self.dir(id).join(format!("{ifname}.json"))
     }
+}
+
+/// Makes a directory of what is at `dir`, with that in it as `name`: in one step, so that it is always known that something is lost.
+fn enter(dir: &Path, name: &str) -> Result<(), StoreError> {
+    let made = dir.with_file_name(format!(".{}.tmp", dir.file_name().unwrap_or_default().to_string_lossy()));
+    // Of one that was killed here, before the exchange or after it.
+    remove(&made.join(name))?;
+    if !is_dir(&made) {
+        remove(&made)?;
+    }
+    make_dir(&made)?;
+    std::fs::hard_link(dir, made.join(name)).map_err(StoreError::io("link", dir))?;
+    let exchanged = renameat_with(CWD, &made, CWD, dir, RenameFlags::EXCHANGE);
+    exchanged.map_err(|errno| StoreError::io("move", dir)(errno.into()))?;
+    remove(&made)
 }
 
 /// What was put aside for good: each file, with the first line of its reason.

@@ -132,6 +132,42 @@ fn a17_del_with_a_damaged_record_frees_the_primarys_lease_and_link() {
 }
 
 #[test]
+fn a17_what_is_in_the_place_of_a_sandboxs_directory_is_put_aside_like_a_damaged_record() {
+    type Replacement = (&'static str, fn(&Path));
+    let replacements: [Replacement; 3] = [
+        ("a file", |path| std::fs::write(path, "by hand").unwrap()),
+        ("a pipe", |path| nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRUSR).unwrap()),
+        ("a symlink to a file", |path| symlink("/etc/hostname", path).unwrap()),
+    ];
+    for (what, replace) in replacements {
+        for operation in ["DEL", "ADD"] {
+            isolated(|_| {
+                let node = real_node();
+                let sandbox = Sandbox::new();
+                succeeded(&node.call("ADD", &sandbox).run());
+                assert_eq!((leases().len(), host_veths().len()), (1, 1));
+                let dir = record_path(&node, &sandbox, "eth0").parent().unwrap().to_owned();
+                std::fs::remove_dir_all(&dir).unwrap();
+                replace(&dir);
+                assert_ne!(node.call("CHECK", &sandbox).run().exit, Some(0), "{what}");
+                succeeded(&node.call(operation, &sandbox).run());
+                let aside = files_below(&node.state().join("quarantine"));
+                assert_eq!(aside.len(), 2, "{what} {operation}: it and its reason: {aside:?}");
+                let reason = std::fs::read_to_string(&aside[1]).unwrap();
+                assert!(reason.starts_with(&format!("{} is no directory\n", dir.display())), "{reason}");
+                if operation == "ADD" {
+                    assert_eq!((leases().len(), host_veths().len()), (1, 1), "{what}");
+                    succeeded(&node.call("DEL", &sandbox).run());
+                }
+                assert_eq!((leases().len(), host_veths().len()), (0, 0), "{what} {operation}");
+                assert_eq!(left_of(&node, &sandbox), aside, "{what} {operation}");
+                succeeded(&node.call("DEL", &sandbox).run());
+            });
+        }
+    }
+}
+
+#[test]
 fn a17_an_add_that_puts_a_damaged_record_aside_gives_back_what_the_primary_made() {
     isolated(|_| {
         let node = real_node();
