@@ -16,6 +16,9 @@ use crate::telemetry::{self, Level, LogSettings};
 
 use super::{Common, Exit, Output, Problem, at_most, default_config};
 
+/// The configuration of who starts it detached.
+const STDIN: &str = "-";
+
 #[derive(Args)]
 pub(super) struct GcArgs {
     #[command(flatten)]
@@ -51,7 +54,10 @@ pub(super) fn run(args: &GcArgs, path: Option<&str>) -> Result<(String, Exit), P
     let given = SearchPath::parse(path.unwrap_or_default());
     let path = SearchPath::default().and_all(&args.bin_dir).and_all(given.dirs());
     let context = Context::new(config, CniArgs::default(), path);
-    let report = sweep(&context, Settings { queued: args.queued, dry_run: args.dry_run, force: args.force });
+    // Nobody types the configuration that it is given on stdin.
+    let detached = args.queued && args.common.config.as_deref() == Some(Path::new(STDIN));
+    let settings = Settings { queued: args.queued, detached, dry_run: args.dry_run, force: args.force };
+    let report = sweep(&context, settings);
     // Nobody reads what one that was started by a call would print.
     let report = report.inspect_err(|error| tracing::error!(code = error.code.0, "no sweep: {}", error.msg))?;
     let Some(report) = report else { return another(&context, args.queued) };
@@ -82,7 +88,7 @@ fn another(context: &Context, queued: bool) -> Result<(String, Exit), Problem> {
 /// The master config: from a file as a person has it, or as a runtime gave it to a plugin call. A primary network is not needed.
 fn config(args: &GcArgs) -> Result<MasterConfig, Problem> {
     let path = &args.common.config.clone().unwrap_or_else(default_config);
-    let piped = path == Path::new("-");
+    let piped = path == Path::new(STDIN);
     let owner = if piped { Owner::Anybody } else { Owner::Admin };
     let bytes = at_most(path, owner, MOST_STATE)?;
     let of_a_runtime = piped && Object::parse(&bytes).is_ok_and(|object| !object.has("plugins"));

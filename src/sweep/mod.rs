@@ -35,8 +35,10 @@ const LOOK: Span = Span::seconds(30);
 /// How a sweep is run.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Settings {
-    /// Only what is due, for a plugin call; else everything, for a person.
+    /// Only what is due, as a plugin call has it done; else everything.
     pub queued: bool,
+    /// Started by a plugin call or the daemon, which are where the runtime has them; else by a person, who may be anywhere.
+    pub detached: bool,
     /// Nothing is touched.
     pub dry_run: bool,
     /// Also when nothing that was attached since the kernel started seems to be alive.
@@ -112,7 +114,7 @@ pub fn sweep(context: &Context, settings: Settings) -> Result<Option<Report>, Cn
     let epoch = if settings.dry_run { context.known_epoch() } else { context.epoch()? };
     let now = Now { seconds: boot_seconds(), epoch: &epoch, everything: !settings.queued };
     let facts = all(context)?;
-    if !settings.queued && !settings.dry_run && !settings.force && is_elsewhere(&facts, &epoch) {
+    if !settings.detached && !settings.dry_run && !settings.force && is_elsewhere(&facts, &epoch) {
         let msg = "no attachment made since the kernel started is alive as seen from here: run it where the runtime runs, in \
                    its mount namespace, or with --force if they are all gone";
         return Err(CniError::new(Code::NETNS, msg));

@@ -7,8 +7,14 @@ use serde_json::{Value, json};
 use std::os::unix::fs::MetadataExt as _;
 use std::process::{Command, Stdio};
 
-/// `meta-cni gc` with the node's master config in a file.
+/// `meta-cni gc` with the node's master config in a file. Most of these nodes have nothing that lives, which a person has to confirm
+/// with `--force`, also where only what is due is asked for.
 pub fn gc(node: &Node, args: &[&str]) -> Command {
+    if args.contains(&"--queued") { typed(node, &[args, &["--force"]].concat()) } else { typed(node, args) }
+}
+
+/// Exactly what a person typed.
+fn typed(node: &Node, args: &[&str]) -> Command {
     let list = json!({ "cniVersion": "1.0.0", "name": "meta-cni", "plugins": [node.master_config()] });
     let config = node.write("00-meta-cni.conflist", &list.to_string());
     let mut command = Command::new(plugin_under_test());
@@ -20,7 +26,6 @@ pub fn gc(node: &Node, args: &[&str]) -> Command {
 /// What it printed, and its exit code.
 #[track_caller]
 fn said(node: &Node, args: &[&str]) -> (String, String, i32) {
-    // Most of these nodes have nothing that lives, which a person has to confirm.
     let confirmed = if args.contains(&"--queued") { args.to_vec() } else { [args, &["--force"]].concat() };
     let output = gc(node, &confirmed).output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
@@ -123,11 +128,13 @@ fn what_cannot_be_looked_at_is_told_by_the_exit_code() {
 fn what_seems_to_be_all_dead_is_left_alone_unless_somebody_says_so() {
     let node = loud(&json!({}));
     let dead = gone(&node);
-    let output = gc(&node, &[]).output().unwrap();
-    let errors = String::from_utf8(output.stderr).unwrap();
-    assert!(errors.contains("no attachment made since the kernel started is alive as seen from here"), "{errors}");
-    assert_ne!(output.status.code(), Some(0));
-    assert_eq!(node.calls_of("DEL").len(), 0);
+    for args in [&[][..], &["--queued"]] {
+        let output = typed(&node, args).output().unwrap();
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert!(errors.contains("no attachment made since the kernel started is alive as seen from here"), "{errors}");
+        assert_ne!(output.status.code(), Some(0));
+        assert_eq!(node.calls_of("DEL").len(), 0);
+    }
     assert_eq!(said(&node, &[]).2, 0);
     nothing_left(&node, &dead);
 }
