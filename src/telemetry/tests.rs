@@ -158,7 +158,8 @@ fn journald_first_and_the_file_when_it_fails() {
         // Nobody reads: the queue fills, and from then on the file gets it all, without a wait for each line.
         let start = Instant::now();
         (0..2_000).for_each(|n| info!(n, "flood"));
-        assert!(start.elapsed() < Duration::from_secs(2), "took {:?}", start.elapsed());
+        // A wait for each would be half a minute.
+        assert!(start.elapsed() < Duration::from_secs(20), "took {:?}", start.elapsed());
         let in_file = std::fs::read_to_string(&settings.default_file).unwrap().lines().count();
         let mut in_journal = 0;
         journal.set_nonblocking(true).unwrap();

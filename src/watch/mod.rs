@@ -23,7 +23,17 @@ const TICK: Duration = Duration::from_secs(1);
 
 /// Asks `question` until it answers, at the latest at `deadline`, whenever something in the directories of `paths` changes; for a
 /// directory that is not there, in the next above it that is.
-pub fn until<T>(paths: &[PathBuf], deadline: Instant, mut question: impl FnMut() -> Option<T>) -> Option<T> {
+pub fn until<T>(paths: &[PathBuf], deadline: Instant, question: impl FnMut() -> Option<T>) -> Option<T> {
+    until_by(TICK, paths, deadline, question)
+}
+
+/// The same, asked at least once each `tick`.
+fn until_by<T>(
+    tick: Duration,
+    paths: &[PathBuf],
+    deadline: Instant,
+    mut question: impl FnMut() -> Option<T>,
+) -> Option<T> {
     let mut lookout = Lookout::default();
     let mut said = false;
     loop {
@@ -42,7 +52,7 @@ pub fn until<T>(paths: &[PathBuf], deadline: Instant, mut question: impl FnMut()
         if left.is_zero() {
             return None;
         }
-        lookout.wait(Duration::ZERO, left.min(TICK));
+        lookout.wait(Duration::ZERO, left.min(tick));
     }
 }
 
@@ -54,6 +64,12 @@ fn is_a_look(event: &notify::Result<Event>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// When it is asked for the last time, and the first time without an event.
+    const LAST: Duration = Duration::from_secs(120);
+
+    /// Before that, however busy the machine is.
+    const BY_EVENT: Duration = Duration::from_secs(60);
 
     #[test]
     fn a_file_that_appears_is_seen_at_once() {
@@ -67,9 +83,9 @@ mod tests {
             }
         });
         let start = Instant::now();
-        let seen = until(std::slice::from_ref(&path), start + Duration::from_secs(10), || path.exists().then_some(()));
-        assert!(seen.is_some());
-        assert!(start.elapsed() < Duration::from_millis(900), "by event, not by tick: {:?}", start.elapsed());
+        let question = || path.exists().then_some(());
+        assert!(until_by(LAST, std::slice::from_ref(&path), start + LAST, question).is_some());
+        assert!(start.elapsed() < BY_EVENT, "by event, not by tick: {:?}", start.elapsed());
         writer.join().unwrap();
     }
 
@@ -88,8 +104,8 @@ mod tests {
         });
         let start = Instant::now();
         let question = || place.join("x").exists().then_some(());
-        assert!(until(std::slice::from_ref(&place), start + Duration::from_secs(10), question).is_some());
-        assert!(start.elapsed() < Duration::from_millis(900), "by event, not by tick: {:?}", start.elapsed());
+        assert!(until_by(LAST, std::slice::from_ref(&place), start + LAST, question).is_some());
+        assert!(start.elapsed() < BY_EVENT, "by event, not by tick: {:?}", start.elapsed());
         writer.join().unwrap();
     }
 
@@ -114,6 +130,6 @@ mod tests {
     fn the_wait_ends_at_the_deadline_also_where_nothing_can_be_watched() {
         let start = Instant::now();
         assert!(until(&["/nowhere/at/all".into()], start + Duration::from_millis(50), || None::<()>).is_none());
-        assert!(start.elapsed() < Duration::from_secs(5));
+        assert!(start.elapsed() < BY_EVENT);
     }
 }
