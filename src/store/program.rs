@@ -43,6 +43,9 @@ pub fn put(source: &Path, target: &Path) -> Result<Put, StoreError> {
     if !bytes.starts_with(b"\x7fELF") {
         return Err(StoreError::refused(source, "is no executable of this system"));
     }
+    if ends_at(&bytes).is_none_or(|end| end > bytes.len() as u64) {
+        return Err(StoreError::refused(source, "was cut off: it ends before the executable does; copy it again"));
+    }
     let old = std::fs::symlink_metadata(target).ok();
     let right = |old: &std::fs::Metadata| {
         old.is_file()
@@ -84,6 +87,30 @@ pub(super) fn replace(target: &Path, bytes: &[u8], mode: u32) -> Result<(), Stor
     sync_names(dir)
 }
 
+/// Where the executable in `bytes` ends as its own tables have it (ELF: program and section headers); `None` when they are not all
+/// there. Linkers put the table of sections last, so that nothing can be missing before it.
+fn ends_at(bytes: &[u8]) -> Option<u64> {
+    let number = |at: usize, length: usize| {
+        let digits = bytes.get(at..at.checked_add(length)?)?;
+        let shifted = |number: u64, digit: &u8| number << 8 | u64::from(*digit);
+        Some(if bytes[5] == 2 { digits.iter().fold(0, shifted) } else { digits.iter().rev().fold(0, shifted) })
+    };
+    // Offsets are as wide as the machine's words.
+    let (word, tables, sizes) = if *bytes.get(4)? == 1 { (4, 28, 42) } else { (8, 32, 54) };
+    let table = |which: usize| {
+        let (size, count) = (number(sizes + 4 * which, 2)?, number(sizes + 4 * which + 2, 2)?);
+        Some((number(tables + word * which, word)?, size, count))
+    };
+    let (programs, sections) = (table(0)?, table(1)?);
+    let mut end = [programs, sections].iter().map(|(at, size, count)| at.saturating_add(size * count)).max()?;
+    for index in 0..programs.2 {
+        let at = usize::try_from(programs.0.checked_add(programs.1 * index)?).ok()?;
+        let (offset, length) = (number(at.checked_add(word)?, word)?, number(at.checked_add(4 * word)?, word)?);
+        end = end.max(offset.saturating_add(length));
+    }
+    Some(end)
+}
+
 /// The SELinux label of the file at `path`, if there is one and it has one.
 fn label(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
     let mut label = vec![0; 4096];
@@ -103,7 +130,13 @@ mod tests {
     use super::*;
     use std::fs::File;
 
-    const ONE: &[u8] = b"\x7fELF one";
+    /// The smallest executable that is whole: a header without tables, and a text after it.
+    fn elf(text: &str) -> Vec<u8> {
+        let mut bytes = b"\x7fELF\x02\x01".to_vec();
+        bytes.resize(64, 0);
+        bytes.extend_from_slice(text.as_bytes());
+        bytes
+    }
 
     fn label_of(path: &Path) -> Option<Vec<u8>> {
         label(path).unwrap()
@@ -113,25 +146,25 @@ mod tests {
     fn d16_an_executable_is_replaced_whole_and_only_when_it_is_another() {
         let dir = tempfile::tempdir().unwrap();
         let (source, target) = (dir.path().join("source"), dir.path().join("bin/meta-cni"));
-        std::fs::write(&source, ONE).unwrap();
+        std::fs::write(&source, elf("one")).unwrap();
         assert_eq!(put(&source, &target).unwrap(), Put::New);
         let inode = || std::fs::metadata(&target).unwrap().ino();
         let first = inode();
         assert_eq!((put(&source, &target).unwrap(), inode()), (Put::Unchanged, first));
         std::fs::set_permissions(&target, Permissions::from_mode(0o700)).unwrap();
         assert_eq!(put(&source, &target).unwrap(), Put::Replaced, "another mode");
-        std::fs::write(&source, b"\x7fELF two").unwrap();
+        std::fs::write(&source, elf("two")).unwrap();
         assert_eq!(put(&source, &target).unwrap(), Put::Replaced);
-        assert_eq!(std::fs::read(&target).unwrap(), b"\x7fELF two");
+        assert_eq!(std::fs::read(&target).unwrap(), elf("two"));
         assert_eq!(std::fs::metadata(&target).unwrap().mode() & 0o7777, MODE);
         assert_eq!(list(target.parent().unwrap()).unwrap(), ["meta-cni"]);
         // A link is replaced, not what it leads to.
         let other = dir.path().join("other");
-        std::fs::write(&other, ONE).unwrap();
+        std::fs::write(&other, elf("one")).unwrap();
         std::fs::remove_file(&target).unwrap();
         std::os::unix::fs::symlink(&other, &target).unwrap();
         assert_eq!(put(&source, &target).unwrap(), Put::Replaced);
-        assert_eq!(std::fs::read(&other).unwrap(), ONE);
+        assert_eq!(std::fs::read(&other).unwrap(), elf("one"));
     }
 
     #[test]
@@ -151,6 +184,13 @@ mod tests {
         // By its size, which it has without a byte of it on disk.
         File::create(&source).unwrap().set_len(1 << 40).unwrap_or_else(|error| panic!("no sparse file: {error}"));
         assert!(put(&source, &target).unwrap_err().story().ends_with("source is larger than 524288 KiB"));
+        // The table of sections is said to be where nothing is any more, or the header itself is cut.
+        let mut cut = elf("text");
+        (cut[40], cut[58], cut[60]) = (64, 64, 1);
+        for bytes in [&cut[..], &cut[..63], &cut[..5]] {
+            std::fs::write(&source, bytes).unwrap();
+            assert!(put(&source, &target).unwrap_err().story().contains("was cut off"), "{}", bytes.len());
+        }
         assert!(!target.exists());
     }
 
@@ -158,7 +198,7 @@ mod tests {
     fn d16_the_label_of_the_old_file_is_that_of_the_new_one() {
         let dir = tempfile::tempdir().unwrap();
         let (source, target) = (dir.path().join("source"), dir.path().join("meta-cni"));
-        std::fs::write(&source, ONE).unwrap();
+        std::fs::write(&source, elf("one")).unwrap();
         std::fs::write(&target, "old").unwrap();
         assert_eq!(label_of(&target), None);
         let label = b"system_u:object_r:container_runtime_exec_t:s0\0";

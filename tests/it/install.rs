@@ -138,6 +138,20 @@ fn d16_an_install_that_ends_half_way_says_what_it_did_and_the_next_goes_on() {
     assert!(text.contains("00-meta-cni.conflist: written"), "{text}");
 }
 
+#[test]
+fn d16_an_executable_that_was_cut_off_replaces_nothing() {
+    let node = node_with(&json!({}));
+    assert_eq!(install(&node, &["--no-config"]).0, 0);
+    let (target, cut) = (node.plugins().join("meta-cni"), node.root().join("cut"));
+    let whole = std::fs::read(plugin_under_test()).unwrap();
+    for length in [1000, whole.len() / 2, whole.len() - 1] {
+        std::fs::write(&cut, &whole[..length]).unwrap();
+        let (exit, _, errors) = install(&node, &["--no-config", "--source", cut.to_str().unwrap()]);
+        assert!(exit == 4 && errors.contains("was cut off"), "{length}: {exit} {errors}");
+        assert_eq!(version(&target), Ok(()), "{length}");
+    }
+}
+
 /// Two executables that are not the same: this plugin, small, and with something after its end.
 fn two_versions(dir: &Path) -> [PathBuf; 2] {
     let [one, two] = ["one", "two"].map(|name| dir.join(name));
