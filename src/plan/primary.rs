@@ -217,6 +217,11 @@ mod tests {
             ("00-shim.conf", r#"{"name":"m","type":"multus-shim"}"#, meta),
             ("00-x.conflist", r#"{"name":"m","plugins":[{"type":"bridge"},{"type":"danm"}]}"#, meta),
             ("00-x.conf", r#"{"name":"m","type":"x","delegates":[]}"#, "it has nested delegates, as a meta plugin has"),
+            (
+                "nerdctl-bridge.conflist",
+                r#"{"name":"bridge","plugins":[{"type":"bridge"}]}"#,
+                "nerdctl's own network: it writes the file when somebody runs a container by hand, not for a cluster",
+            ),
             ("99-lo.conf", r#"{"name":"l","type":"loopback"}"#, "the loopback interface is the runtime's own affair"),
             (
                 "05-x.conflist",

@@ -19,6 +19,7 @@ const FILES: &[(&str, &str)] = files![
     "kube-router",
     "loopback",
     "meta-plugins",
+    "nerdctl",
     "ovn-kubernetes",
     "podman",
     "service-meshes",

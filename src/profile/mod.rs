@@ -199,6 +199,7 @@ mod tests {
             (r#"{"name":"k","type":"bridge"}"#, "10-kuberouter.conf", Some("kube-router")),
             (r#"{"name":"k","type":"bridge"}"#, "10-bridge.conf", None),
             (r#"{"name":"podman","type":"bridge"}"#, "87-podman-bridge.conflist", Some("podman")),
+            (r#"{"name":"bridge","type":"bridge"}"#, "nerdctl-bridge.conflist", Some("nerdctl")),
             (r#"{"name":"m","type":"multus"}"#, "10-calico.conf", Some("meta-plugins")),
             (r#"{"name":"m","type":"calico"}"#, "87-podman.conflist", Some("calico")),
         ] {
