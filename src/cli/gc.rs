@@ -32,6 +32,10 @@ pub(super) struct GcArgs {
     /// Only what is due, and without a word: how plugin calls start it.
     #[arg(long)]
     queued: bool,
+    /// Nothing at all when no attachment that was made since the kernel started is alive as seen from here: how the daemon starts it,
+    /// which may be in a container.
+    #[arg(long, requires = "queued")]
+    wary: bool,
     /// Shows what would be done, and touches nothing.
     #[arg(long)]
     dry_run: bool,
@@ -55,7 +59,7 @@ pub(super) fn run(args: &GcArgs, path: Option<&str>) -> Result<(String, Exit), P
     let path = SearchPath::default().and_all(&args.bin_dir).and_all(given.dirs());
     let context = Context::new(config, CniArgs::default(), path);
     // Nobody types the configuration that it is given on stdin.
-    let detached = args.queued && args.common.config.as_deref() == Some(Path::new(STDIN));
+    let detached = args.queued && !args.wary && args.common.config.as_deref() == Some(Path::new(STDIN));
     let settings = Settings { queued: args.queued, detached, dry_run: args.dry_run, force: args.force };
     let report = sweep(&context, settings);
     // Nobody reads what one that was started by a call would print.

@@ -87,7 +87,7 @@ fn probe(config: &Config, asked: &Asked) -> io::Result<Answer> {
 /// # Errors
 /// The kernel's, when it cannot be started.
 pub(super) fn sweep(config: &Config, master: &str) -> io::Result<()> {
-    run(config, &["gc", "--queued", "--config", "-"], master).map(drop)
+    run(config, &["gc", "--queued", "--config", "-", "--wary"], master).map(drop)
 }
 
 /// Runs the program; gives its stdout. A sweep is waited for by a thread, so that it leaves no zombie.

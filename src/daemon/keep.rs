@@ -42,6 +42,10 @@ const SHORT: Duration = Duration::from_millis(50);
 /// How soon a write that failed is tried again.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
+/// For how long a sweep that is due is left to plugin calls, which are where the runtime is: what the daemon starts does nothing where
+/// no pod is to be seen, and must not keep them from it.
+const LEFT_TO_CALLS: Duration = Duration::from_secs(60);
+
 /// How long the answers of plugins to VERSION are taken for true: a plugin may be upgraded.
 const VERSIONS_LAST: Duration = Duration::from_secs(600);
 
@@ -366,7 +370,8 @@ impl Keeper {
     fn sweep_if_due(&self) {
         let run_dir = &self.config.master.run_dir;
         let now = boot_seconds();
-        let Some(text) = self.satisfied.as_ref().filter(|_| sweep::is_due(run_dir, now)) else { return };
+        let late = now.saturating_sub(LEFT_TO_CALLS.as_secs());
+        let Some(text) = self.satisfied.as_ref().filter(|_| sweep::is_due(run_dir, late)) else { return };
         // As a plugin call does it: the first of many starts it, and has ten seconds.
         let claimed = sweep::claim(run_dir, now, now + 10).unwrap_or_else(|error: StoreError| {
             tracing::warn!(error = error.story(), "a sweep is due and cannot be started");

@@ -37,7 +37,8 @@ const LOOK: Span = Span::seconds(30);
 pub struct Settings {
     /// Only what is due, as a plugin call has it done; else everything.
     pub queued: bool,
-    /// Started by a plugin call or the daemon, which are where the runtime has them; else by a person, who may be anywhere.
+    /// Started by a plugin call, which is where the runtime is; else by a person or the daemon, who may be in a container, and then
+    /// nothing is done where no pod is to be seen.
     pub detached: bool,
     /// Nothing is touched.
     pub dry_run: bool,

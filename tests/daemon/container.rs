@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::json;
 
+use crate::harness::boot_seconds;
 use crate::place::{Place, eventually};
 
 /// A program in place of `meta-cni` that says what it was run with, and answers for `x`.
@@ -95,11 +96,22 @@ fn f12_a_sweep_runs_outside_of_the_daemons_cgroup() {
 fn a_sweep_that_is_due_is_started_and_leaves_no_zombie() {
     let mut place = Place::new();
     place.config(&json!({ "program": program(&place) }));
-    std::fs::remove_file(place.at("run/sweep")).unwrap();
+    let due_for = |seconds: u64| {
+        let swept = std::fs::File::create(place.at("run/sweep")).unwrap();
+        let at = std::time::UNIX_EPOCH + std::time::Duration::from_secs(boot_seconds() - seconds);
+        swept.set_modified(at).unwrap();
+    };
+    due_for(0);
     place.primary("10-calico.conflist", "mac");
     let daemon = place.start();
     let runs = || std::fs::read_to_string(place.at("runs")).unwrap_or_default();
-    eventually("a sweep", || runs().starts_with("gc --queued --config - ").then_some(()));
+    place.keeps("10-calico.conflist", "mac");
+    place.primary("10-calico.conflist", "dns");
+    place.keeps("10-calico.conflist", "dns");
+    assert_eq!(runs(), "", "plugin calls come first: they are where the pods are");
+    due_for(61);
+    // Not where no pod is to be seen: this may be a container.
+    eventually("a sweep", || runs().starts_with("gc --queued --config - --wary ").then_some(()));
     eventually("its end", || {
         let children = format!("/proc/{0}/task", daemon.pid());
         let tasks = std::fs::read_dir(children).unwrap().map(|task| task.unwrap().path().join("children"));

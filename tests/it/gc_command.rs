@@ -76,6 +76,21 @@ fn f6_by_hand_what_waits_is_tried_now_and_what_fails_is_told() {
 }
 
 #[test]
+fn f5_what_a_daemon_starts_takes_nothing_where_no_pod_is_to_be_seen() {
+    let node = loud(&json!({}));
+    // From another mount namespace, a container's, every pod of the node looks like this one.
+    let dead = gone(&node);
+    let (_, errors, exit) = said(&node, &["--queued", "--wary"]);
+    assert!(errors.contains("is alive as seen from here") && exit == 1, "{errors}");
+    assert_eq!(node.calls_of("DEL").len(), 0);
+    let live = Sandbox::new();
+    succeeded(&node.call("ADD", &live).run());
+    assert_eq!(said(&node, &["--queued", "--wary"]), (String::new(), String::new(), 0));
+    nothing_left(&node, &dead);
+    assert_eq!(node.calls_of("DEL").len(), 1);
+}
+
+#[test]
 fn a_run_is_bounded_and_the_next_is_due_at_once() {
     let node = loud(&json!({}));
     let dead: Vec<Sandbox> = (0..70).map(|_| gone(&node)).collect();
