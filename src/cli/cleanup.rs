@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::act::live::is_live;
+use crate::act::live::{Place, is_live, place};
 use crate::act::sandbox::{adding, lock as lock_sandbox, note};
 use crate::act::undo::finish;
 use crate::act::{Acting, Context};
@@ -19,12 +19,13 @@ use crate::gather::after;
 use crate::install::master::{Dirs, lock};
 use crate::install::private::{Back, Restart, back};
 use crate::plan::cleanup::{Alive, entry};
+use crate::plan::foreign::Cached;
 use crate::plan::install::{PROGRAM, Places};
 use crate::plan::master::FILE_NAME;
 use crate::plan::private::Layout;
 use crate::plan::record::Record;
 use crate::store::atomic::tidy;
-use crate::store::foreign::LIBCNI_CACHE;
+use crate::store::foreign::{LIBCNI_CACHE, cached};
 use crate::store::lock::Adding;
 use crate::store::master::{self, MasterLock, current, remembered};
 use crate::store::runtime::{fresh, of_ours};
@@ -96,6 +97,7 @@ pub(super) fn run(args: &CleanupArgs, path: Option<&str>) -> Result<(String, Exi
             "these live attachments would be lost; nothing was done (--force deletes them first):\n  {named}"
         )));
     }
+    unrecorded(&context, args.force)?;
     let dir = &context.config.run_dir;
     let layout = private::layout(&context.config.state_dir).map_err(story)?;
     let mut text = String::new();
@@ -247,6 +249,29 @@ fn alive(context: &Context, strict: bool) -> Result<Alive, Problem> {
         all.extend(found.records.into_iter().filter(is_live));
     }
     Ok(Alive::of(all))
+}
+
+/// Refuses for living sandboxes that libcni has as ours and nothing is on record of, unless by `force`: the state is lost, or elsewhere.
+fn unrecorded(context: &Context, force: bool) -> Result<(), Problem> {
+    let Context { config, records, .. } = context;
+    let known = records.sandboxes().map_err(story)?;
+    let is_known = |one: &Cached| known.iter().any(|id| id.as_str() == one.container_id);
+    let living = |one: &Cached| matches!(place(&one.netns), Place::Is(_));
+    let ours = |one: &Cached| one.network == config.name.as_str() && !is_known(one) && living(one);
+    let named: Vec<String> = cached(LIBCNI_CACHE.as_ref())
+        .into_iter()
+        .filter(ours)
+        .map(|one| format!("{} {}", one.container_id, one.ifname))
+        .collect();
+    if force || named.is_empty() {
+        return Ok(());
+    }
+    Err(refused(format!(
+        "nothing is on record in {} of what these living sandboxes have; nothing was done (--state-dir says where it is; if it is lost, \
+         delete their pods first, or --force leaves what they have):\n  {}",
+        config.state_dir.display(),
+        named.join("\n  ")
+    )))
 }
 
 /// Deletes attachments, sandbox by sandbox, by their records; gives what went wrong.

@@ -158,6 +158,26 @@ fn d13_a_damaged_record_of_a_pod_that_may_live_stands_against_it() {
 }
 
 #[test]
+fn d13_a_living_pod_of_which_nothing_is_on_record_stands_against_it() {
+    isolated(|kernel| {
+        let node = node();
+        let (sandbox, netns) = pod(kernel, &node, Some("extra"));
+        let entry = json!({ "kind": "cniCacheV1", "containerId": sandbox.id, "ifName": "eth0", "networkName": "meta-cni", "netns": netns });
+        std::fs::write(format!("{CACHE}/meta-cni-{}-eth0", sandbox.id), entry.to_string()).unwrap();
+        // Somebody removed what he took for a cache.
+        let (state, away) = (node.state(), node.root().join("away"));
+        std::fs::rename(&state, &away).unwrap();
+        let (exit, text, errors) = cleanup(&node, &[]);
+        let named = errors.contains(&format!("{} eth0", sandbox.id)) && errors.contains("nothing is on record");
+        assert!(exit == 4 && named, "{exit} {text} {errors}");
+        assert!(node.plugins().join("meta-cni").exists() && node.conf().join("00-meta-cni.conflist").exists());
+        let _ = std::fs::remove_dir_all(&state);
+        std::fs::rename(&away, &state).unwrap();
+        assert_eq!(cleanup(&node, &["--force"]).0, 0);
+    });
+}
+
+#[test]
 fn d13_an_add_that_comes_after_a_cleanup_makes_nothing_that_nobody_would_take_back() {
     isolated(|kernel| {
         let node = node();
