@@ -11,6 +11,7 @@ pub mod plan;
 
 pub mod check;
 
+pub mod clock;
 #[cfg(feature = "daemon")]
 pub mod cri;
 pub mod exec;

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use crate::clock::boot_seconds;
 use crate::cni::{CniError, Operation, SearchPath};
-use crate::exec::cancel::boot_seconds;
 use crate::exec::{chain, find};
 use crate::kernel::NetnsId;
 use crate::netns::{identity, own};

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::clock::boot_seconds;
 use crate::cni::PluginType;
 use crate::plan::master::{self, Appended, Sight, Spoken};
 use crate::profile::Profiles;
@@ -14,7 +15,6 @@ use crate::store::lock::{Adding, adding};
 use crate::store::master::{MasterLock, Places, Written, lock};
 use crate::store::primary::LastGood;
 use crate::store::profiles::profiles;
-use crate::store::runtime::boot_seconds;
 use crate::store::{StoreError, primary, sweep};
 use crate::watch::lookout::Lookout;
 

@@ -4,11 +4,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::clock::boot_seconds;
 use crate::cri::{Answer, CriError, ask};
 use crate::store::StoreError;
 use crate::store::epoch::epoch;
 use crate::store::master::is_removing;
-use crate::store::runtime::{RuntimeView, boot_seconds, write};
+use crate::store::runtime::{RuntimeView, write};
 use crate::telemetry;
 use crate::watch::lookout::Waker;
 

@@ -5,30 +5,22 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill, killpg};
-use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 
+use crate::clock::since_boot;
 use crate::plan::record::{ProcessMark, TICKS};
 
 /// Now, in clock ticks since boot: what [`ProcessMark::seen`] is measured in.
 #[must_use]
 pub fn now_ticks() -> u64 {
-    clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(u64::MAX, |time| {
-        let (seconds, nanos) = (time.tv_sec().unsigned_abs(), time.tv_nsec().unsigned_abs());
-        seconds * TICKS + nanos * TICKS / 1_000_000_000
-    })
+    let since = since_boot();
+    since.as_secs().saturating_mul(TICKS).saturating_add(u64::from(since.subsec_nanos()) * TICKS / 1_000_000_000)
 }
 
 /// How long ago `ticks` was, in clock ticks since boot.
 #[must_use]
 pub fn since(ticks: u64) -> Duration {
     Duration::from_millis(now_ticks().saturating_sub(ticks).saturating_mul(1000 / TICKS))
-}
-
-/// Now, in whole seconds since boot: no jump of a clock moves it, and it goes on while the machine sleeps.
-#[must_use]
-pub fn boot_seconds() -> u64 {
-    now_ticks() / TICKS
 }
 
 /// The calling process.

@@ -1,8 +1,8 @@
 //! The end of every call: is a sweep due? One look at one file. If so it is started, detached: nobody waits for it.
 
+use crate::clock::boot_seconds;
 use crate::cni::Object;
 use crate::config::MasterConfig;
-use crate::exec::cancel::boot_seconds;
 use crate::exec::detached;
 use crate::store::removal::is_done;
 use crate::store::sweep::{claim, is_due};

@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use nix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
+use crate::clock::boot_seconds;
 use crate::plan::master::FILE_NAME;
 
 use super::atomic::{self, Survives};
@@ -102,12 +102,6 @@ pub fn write(run_dir: &Path, view: &RuntimeView) -> Result<(), StoreError> {
     let path = path(run_dir);
     let text = serde_json::to_string(view).map_err(|error| StoreError::refused(&path, error.to_string()))?;
     atomic::write(&path, text.as_bytes(), Survives::Process)
-}
-
-/// Now, in whole seconds of `CLOCK_BOOTTIME`.
-#[must_use]
-pub fn boot_seconds() -> u64 {
-    clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(0, |time| time.tv_sec().unsigned_abs())
 }
 
 #[cfg(test)]

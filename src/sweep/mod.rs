@@ -13,9 +13,10 @@ use serde::Serialize;
 
 use crate::act::Context;
 use crate::act::leases::{all_known, of_earlier_epochs};
+use crate::clock::boot_seconds;
 use crate::cni::{CniError, Code, ContainerId, IfName};
 use crate::config::Span;
-use crate::exec::cancel::{boot_seconds, holders, since};
+use crate::exec::cancel::{holders, since};
 use crate::gather::after;
 use crate::plan::leases::{Looked, places};
 use crate::plan::record::{Record, kernel_of};

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Module, and the modules that it may import. Imports point up this table, never down or sideways.
-const IMPORTS: [(&str, &str); 22] = [
+const IMPORTS: [(&str, &str); 23] = [
     ("cni", ""),
     ("kernel", ""),
     ("npwg", "cni kernel"),
@@ -15,26 +15,31 @@ const IMPORTS: [(&str, &str); 22] = [
     ("plan", "cni kernel npwg config profile"),
     // What can be wrong, by the rules of those above it: asked by whoever writes, and by the command line.
     ("check", "cni kernel npwg config profile plan"),
-    ("exec", "cni plan"),
+    // The kernel's clock, by which all that is on disk is judged.
+    ("clock", ""),
+    ("exec", "cni plan clock"),
     // The container runtime, asked over its socket: never `plan`, never files. Only the daemon asks.
     ("cri", "cni npwg"),
     ("watch", ""),
-    ("store", "cni npwg config profile plan check watch"),
+    ("store", "cni npwg config profile plan check clock watch"),
     ("netns", "kernel"),
     // The shared first step of an ADD: the plugin gathers to act, the command line to show.
     ("gather", "cni npwg config profile plan exec store watch"),
     // The third step: the plugin acts for the runtime, the sweep for nobody.
-    ("act", "cni kernel npwg config profile plan exec store netns gather"),
+    ("act", "cni kernel npwg config profile plan clock exec store netns gather"),
     // The sweep: all four steps, and no request.
-    ("sweep", "cni kernel npwg config profile plan exec store watch netns gather act"),
+    ("sweep", "cni kernel npwg config profile plan clock exec store watch netns gather act"),
     // What both programs do when a person installs: neither plugins nor pods are any of its business.
     ("install", "cni config profile plan store watch"),
     ("exit", ""),
     ("telemetry", ""),
-    ("plugin", "cni kernel npwg config profile plan exec store watch netns gather act telemetry"),
-    ("cli", "cni kernel npwg config profile plan check exec store watch netns gather act sweep install exit telemetry"),
+    ("plugin", "cni kernel npwg config profile plan clock exec store watch netns gather act telemetry"),
+    (
+        "cli",
+        "cni kernel npwg config profile plan check clock exec store watch netns gather act sweep install exit telemetry",
+    ),
     // Never `exec`, `act` or `netns`: the daemon runs no delegate.
-    ("daemon", "cni kernel npwg config profile plan store watch cri install exit telemetry"),
+    ("daemon", "cni kernel npwg config profile plan clock store watch cri install exit telemetry"),
     ("bin", "plugin cli daemon telemetry"),
 ];
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::check::doctor::Lines;
 use crate::check::doctor::config::{self as judge, Master, Pods, Primary, Runtime, View};
-use crate::exec::cancel::boot_seconds;
+use crate::clock::boot_seconds;
 use crate::gather::Resolver;
 use crate::gather::status::Judge;
 use crate::plan::master::FILE_NAME;
