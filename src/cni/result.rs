@@ -7,6 +7,7 @@
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::error::{CniError, Code, null_is_empty};
 use super::raw::Object;
@@ -34,22 +35,22 @@ pub struct CniResult {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Interface {
     /// Its name.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_empty")]
     pub name: String,
     /// Its hardware address. Opaque: AWS VPC CNI writes a route table's number here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mac: Option<String>,
     /// Its MTU in bytes (1.1.0).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
     pub mtu: Option<u32>,
     /// The namespace it is in; missing or empty for one on the host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sandbox: Option<String>,
     /// Path of a socket (1.1.0).
-    #[serde(rename = "socketPath", default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "socketPath", default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub socket_path: Option<String>,
     /// PCI address (1.1.0).
-    #[serde(rename = "pciID", default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "pciID", default, deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub pci_id: Option<String>,
 }
 
@@ -91,19 +92,19 @@ pub struct Route {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gw: Option<String>,
     /// MTU in bytes (1.1.0, as are all below).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
     pub mtu: Option<u32>,
     /// Maximum segment size in bytes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
     pub advmss: Option<u32>,
     /// Metric; the lowest wins.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
     pub priority: Option<u32>,
     /// Routing table.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
     pub table: Option<u32>,
     /// Scope, as the kernel numbers it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "number", skip_serializing_if = "Option::is_none")]
     pub scope: Option<u32>,
 }
 
@@ -219,6 +220,17 @@ fn is_cidr(text: &str) -> bool {
     prefix.is_none_or(|prefix| prefix.parse::<u8>().is_ok_and(|prefix| prefix <= longest))
 }
 
+/// A number that only 1.1.0 has a place for. What is none, or is of an earlier version that has no such key, is for those who read it:
+/// libcni takes a negative one and passes over the key in an older result.
+fn number<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    Ok(Value::deserialize(deserializer)?.as_u64().and_then(|number| u32::try_from(number).ok()))
+}
+
+/// A text, likewise.
+fn text<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    Ok(Value::deserialize(deserializer)?.as_str().map(str::to_owned))
+}
+
 /// An index, or nothing when it is negative: some plugins write -1 for "no interface".
 fn index<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::Error> {
     Ok(Option::<i64>::deserialize(deserializer)?.and_then(|index| usize::try_from(index).ok()))
@@ -268,6 +280,16 @@ mod tests {
         let text = br#"{"interfaces":null,"ips":[{"interface":-1,"address":"10.0.0.2/24","gateway":null}],"dns":{"search":null},"routes":null}"#;
         let (result, _) = CniResult::parse(text, CniVersion::V1_0_0).unwrap();
         assert_eq!(result.ips[0].interface, None);
+    }
+
+    #[test]
+    fn keys_of_1_1_0_refuse_no_result_whatever_they_hold() {
+        let text = br#"{"interfaces":[{"name":null,"mtu":"1500","socketPath":7,"pciID":[]},{"name":"a","mtu":-1}],"routes":[{"dst":"0.0.0.0/0","mtu":{},"advmss":"x","priority":-1,"table":"main","scope":1.5}]}"#;
+        for version in [CniVersion::V0_3_1, CniVersion::V1_0_0, CniVersion::V1_1_0] {
+            let (result, _) = CniResult::parse(text, version).unwrap();
+            assert_eq!((result.interfaces[0].mtu, result.interfaces[1].name.as_str()), (None, "a"));
+            assert_eq!(result.routes, [Route { dst: "0.0.0.0/0".to_owned(), ..Route::default() }]);
+        }
     }
 
     #[test]

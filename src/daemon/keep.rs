@@ -239,7 +239,9 @@ impl Keeper {
         let restores = self.satisfied.as_ref() == Some(text);
         let pause = if restores { self.fights.pause(self.now()) } else { Duration::ZERO };
         if !pause.is_zero() {
-            return Done::Again(pause, format!("the master config is restored in {} s", pause.as_secs() + 1));
+            // Without the seconds, which would make a new line of it at each look.
+            let what = "the master config is not in place: somebody keeps taking it, and it is restored once a minute";
+            return Done::Again(pause, what.to_owned());
         }
         let places = Places { run_dir: &self.config.master.run_dir, state_dir: &self.config.master.state_dir };
         let written =

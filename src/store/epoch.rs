@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::atomic::write_new;
-use super::{Owner, StoreError, read, remove};
+use super::{Owner, StoreError, read, remove, remove_if_empty};
 
 /// The epoch, if there is one; nothing is made or mended.
 #[must_use]
@@ -29,6 +29,7 @@ pub fn epoch(run_dir: &Path) -> Result<String, StoreError> {
                 return Ok(format!("{boot}:{token}"));
             }
             // Damaged: another token is another epoch, which costs a sweep and loses nothing.
+            remove_if_empty(&path);
             remove(&path)?;
         }
         let token = kernel_random("uuid")?.replace('-', "");
@@ -67,6 +68,9 @@ mod tests {
             assert_eq!(std::fs::read_to_string(run.join("epoch")).unwrap(), damage, "a look mends nothing");
             assert_ne!(epoch(&run).unwrap(), second);
         }
+        std::fs::remove_file(run.join("epoch")).unwrap();
+        std::fs::create_dir(run.join("epoch")).unwrap();
+        assert_ne!(epoch(&run).unwrap(), second);
         std::fs::remove_file(run.join("epoch")).unwrap();
         std::os::unix::fs::symlink("/nowhere", run.join("epoch")).unwrap();
         assert_ne!(epoch(&run).unwrap(), second);

@@ -18,7 +18,7 @@ use crate::watch;
 
 use super::atomic::{self, Survives};
 use super::lock::{still_at, try_file};
-use super::{MOST_CONFIG, MOST_STATE, Owner, StoreError, read, remove};
+use super::{MOST_CONFIG, MOST_STATE, Owner, StoreError, read, remove, remove_if_empty};
 
 /// The held lock of who writes.
 #[derive(Debug)]
@@ -146,6 +146,8 @@ impl MasterLock {
         self.tidy(dir)?;
         let same = is_plain(&path) && current(dir).ok().flatten().is_some_and(|bytes| bytes == text.as_bytes());
         if !same {
+            // Whoever made a directory of it: nothing else takes an empty one away.
+            remove_if_empty(&path);
             atomic::write_by_rename(&path, text.as_bytes())?;
         }
         self.remember(places.state_dir, text);

@@ -101,7 +101,10 @@ pub fn read(log: &Path) -> Vec<Recorded> {
 
 fn lines(path: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(path).unwrap_or_default();
-    text.lines()
+    // The last line may be on its way: a reader can see the first pages of a write before the others.
+    let whole = text.rfind('\n').map_or(0, |end| end + 1);
+    text[..whole]
+        .lines()
         .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{}: {e}: {line}", path.display())))
         .collect()
 }

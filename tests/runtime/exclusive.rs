@@ -32,7 +32,7 @@ fn exclusive_cni_in_a_shared_conf_dir_is_named_and_survived_d10() {
     daemon.says("cni.exclusive=false");
     daemon.says("from now on once a minute");
     assert_eq!(daemon.metric("master_config_restorations_total"), 3);
-    wait_until("what is missing is told", || daemon.get("/readyz").contains("is restored in"));
+    wait_until("what is missing is told", || daemon.get("/readyz").contains("is restored once a minute"));
     let told = daemon.get("/readyz");
     assert!(told.split(' ').nth(1) == Some("503") && told.contains("cni.exclusive"), "{told}");
 
