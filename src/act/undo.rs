@@ -53,8 +53,7 @@ fn undo_all(acting: &Acting<'_>, records: Vec<Record>) -> Vec<CniError> {
         let failures = delete(acting, &record, deadline);
         match judge(acting, &record, failures) {
             Err(error) => left.push(error),
-            // What waits stays as it was begun.
-            Ok(Finished::Waits(_)) => {}
+            Ok(Finished::Waits(error)) => left.push(error),
             Ok(Finished::Wholly) => {
                 record.state = State::Undone;
                 (record.result, record.left, record.routed) = (None, None, None);
@@ -112,10 +111,11 @@ pub fn judge(acting: &Acting<'_>, record: &Record, failures: Vec<Failure>) -> Re
         }
         Some(error) => {
             let queued = queue::push(&config.state_dir, record, &error.msg, &acting.epoch, boot_seconds());
+            let is_queued = queued.is_ok();
             if let Err(full) = queued.and_then(|due| bring_forward(&config.run_dir, due)) {
                 tracing::error!(error = full.story(), "the DEL could not be queued; its record stays");
             }
-            if waits { Ok(Finished::Waits(error)) } else { Err(error) }
+            if waits && is_queued { Ok(Finished::Waits(error)) } else { Err(error) }
         }
     }
 }

@@ -122,9 +122,10 @@ fn masters() -> Vec<Example> {
             master(r#""clusterNetwork":"/conf/00-meta-cni.conflist""#),
             &[("MC-040", r#""/conf/00-meta-cni.conflist""#)],
         ),
-        own(master(r#""clusterNetwork":"/x","stateDir":"/conf/state""#), &[("MC-041", r#""/conf/state""#)]),
+        own(master(r#""clusterNetwork":"/x","stateDir":"/etc/cni/net.d/s""#), &[("MC-041", r#""/etc/cni/net.d/s""#)]),
+        own(master(r#""clusterNetwork":"/x","stateDir":"/var/lib/cni""#), &[("MC-041", r#""/var/lib/cni""#)]),
         own(master(r#""clusterNetwork":"/x","runDir":"/etc/cni/net.d""#), &[("MC-041", r#""/etc/cni/net.d""#)]),
-        own(master(r#""clusterNetwork":"/x/1.conf","stateDir":"/x/s""#), &[("MC-041", r#""/x/s""#)]),
+        own(master(r#""clusterNetwork":"/x","stateDir":"/x/s""#), &[("MC-041", r#""/x/s""#)]),
         own(master(r#""clusterNetwork":"/x","binDir":"/x/b","stateDir":"/x/b""#), &[("MC-041", r#""/x/b""#)]),
         own(
             master(r#""addBudget":"soon","delBudget":5,"clusterNetwork":[]"#),

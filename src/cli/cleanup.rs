@@ -12,12 +12,14 @@ use crate::act::sandbox::{adding, lock as lock_sandbox, note};
 use crate::act::undo::finish;
 use crate::act::{Acting, Context};
 use crate::cni::{CniArgs, CniError, ContainerId, Object, Operation, SearchPath};
+use crate::config::apart::{BIN, CONF, not_apart};
 use crate::config::places::RUN_DIR;
 use crate::config::{MasterConfig, Span};
 use crate::exec::Host;
 use crate::gather::after;
 use crate::install::master::{Dirs, lock};
 use crate::install::private::{Back, Restart, back};
+use crate::netns;
 use crate::plan::cleanup::{Alive, entry};
 use crate::plan::foreign::Cached;
 use crate::plan::install::{PROGRAM, Places};
@@ -83,6 +85,11 @@ pub(super) fn run(args: &CleanupArgs, path: Option<&str>) -> Result<(String, Exi
     }
     let mut places = places(args);
     let config = config(args, &places)?;
+    if let Some((_, why)) =
+        not_apart(&config.state_dir, &config.run_dir, &[(CONF, &places.conf_dir), (BIN, &places.bin_dir)])
+    {
+        return Err(refused(format!("{why}; nothing was done")));
+    }
     let lock = lock(&config.run_dir).map_err(refused)?;
     let given = SearchPath::parse(path.unwrap_or_default()).and(&places.bin_dir);
     let context = Context::new(config, CniArgs::default(), given);
@@ -185,8 +192,8 @@ fn taken_off(
     layout: Option<&Layout>,
     text: &mut String,
 ) -> Result<(), Problem> {
-    let swept =
-        sweep(context, Settings { force, ..Settings::default() })?.ok_or_else(|| refused("a sweep is under way"))?;
+    let swept = sweep(context, Settings { force, last: true, ..Settings::default() })?
+        .ok_or_else(|| refused("a sweep is under way"))?;
     let failed = swept.actions.iter().filter_map(|action| action.error.as_ref());
     let failed: Vec<String> = failed.cloned().collect();
     if !failed.is_empty() || swept.left + swept.busy.len() > 0 {
@@ -256,12 +263,17 @@ fn unrecorded(context: &Context, force: bool) -> Result<(), Problem> {
     let Context { config, records, .. } = context;
     let known = records.sandboxes().map_err(story)?;
     let is_known = |one: &Cached| known.iter().any(|id| id.as_str() == one.container_id);
-    let living = |one: &Cached| matches!(place(&one.netns), Place::Is(_));
-    let ours = |one: &Cached| one.network == config.name.as_str() && !is_known(one) && living(one);
+    // The path of an old entry may lead to the host's own by now (`/proc/<pid>/ns/net`).
+    let own = netns::own().ok();
+    let living = |one: &Cached| matches!(place(&one.netns), Place::Is(now) if own != Some(now));
+    let ours = |one: &Cached| one.is_ours() && !is_known(one) && living(one);
     let named: Vec<String> = cached(LIBCNI_CACHE.as_ref())
         .into_iter()
         .filter(ours)
-        .map(|one| format!("{} {}", one.container_id, one.ifname))
+        .map(|one| {
+            let pod = one.pod().map_or_else(String::new, |pod| format!("pod {pod}, "));
+            format!("{pod}sandbox {}: {}", one.container_id, one.ifname)
+        })
         .collect();
     if force || named.is_empty() {
         return Ok(());

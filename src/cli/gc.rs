@@ -32,8 +32,8 @@ pub(super) struct GcArgs {
     /// Only what is due, and without a word: how plugin calls start it.
     #[arg(long)]
     queued: bool,
-    /// Nothing at all when no attachment that was made since the kernel started is alive as seen from here: how the daemon starts it,
-    /// which may be in a container.
+    /// Only DELs that a runtime asked for when no attachment that was made since the kernel started is alive as seen from here: how the
+    /// daemon starts it, which may be in a container.
     #[arg(long, requires = "queued")]
     wary: bool,
     /// Shows what would be done, and touches nothing.
@@ -60,7 +60,8 @@ pub(super) fn run(args: &GcArgs, path: Option<&str>) -> Result<(String, Exit), P
     let context = Context::new(config, CniArgs::default(), path);
     // Nobody types the configuration that it is given on stdin.
     let detached = args.queued && !args.wary && args.common.config.as_deref() == Some(Path::new(STDIN));
-    let settings = Settings { queued: args.queued, detached, dry_run: args.dry_run, force: args.force };
+    let GcArgs { queued, wary, dry_run, force, .. } = *args;
+    let settings = Settings { queued, detached, wary, dry_run, force, last: false };
     let report = sweep(&context, settings);
     // Nobody reads what one that was started by a call would print.
     let report = report.inspect_err(|error| tracing::error!(code = error.code.0, "no sweep: {}", error.msg))?;

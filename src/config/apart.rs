@@ -14,13 +14,16 @@ pub const BIN: &str = "the plugin directory";
 /// What the primary's directory is called.
 pub const PRIMARY: &str = "the primary's directory";
 
-/// The key of ours that cannot be what it is beside `others` (what each is called, and its path), and why, in one sentence with the
-/// remedy. Paths are compared as they are written.
+/// Where host-local keeps the leases of every pod, if it is not told another place.
+const LEASES: (&str, &str) = ("host-local's directory", "/var/lib/cni/networks");
+
+/// The key of ours that cannot be what it is beside `others` (what each is called, and its path) and the leases of host-local, and
+/// why, in one sentence with the remedy. Paths are compared as they are written.
 #[must_use]
 pub fn not_apart(state_dir: &Path, run_dir: &Path, others: &[(&str, &Path)]) -> Option<(&'static str, String)> {
     let ours = [("stateDir", state_dir, &OF_STATE_DIR[..], STATE_DIR), ("runDir", run_dir, &OF_RUN_DIR, RUN_DIR)];
     for (key, dir, names, usual) in ours {
-        for (what, other) in others {
+        for (what, other) in others.iter().copied().chain([(LEASES.0, Path::new(LEASES.1))]) {
             let how = if other.components().eq(dir.components()) {
                 format!("is {what}")
             } else if dir.starts_with(other) {
@@ -60,6 +63,8 @@ mod tests {
         let held =
             "\"stateDir\" /a would have the runtime's conf dir, /a/networks/x, among files that meta-cni removes; ";
         assert_eq!(why("/a", RUN_DIR, "/a/networks/x"), Some(format!("{held}{remedy}")));
+        let leases = why("/var/lib/cni", RUN_DIR, CONF_DIR).unwrap();
+        assert!(leases.starts_with("\"stateDir\" /var/lib/cni would have host-local's directory, "), "{leases}");
         let run = why(STATE_DIR, "/etc/cni/net.d/run", CONF_DIR).unwrap();
         assert!(run.starts_with("\"runDir\" /etc/cni/net.d/run lies in") && run.ends_with(" /run/meta-cni"), "{run}");
         assert!(why(STATE_DIR, "/r", "/r/status").is_some());

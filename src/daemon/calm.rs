@@ -100,6 +100,8 @@ impl Calm {
 #[derive(Debug, Clone, Default)]
 pub struct Teller {
     calm: Calm,
+    /// What happens, which is neither so nor not so.
+    events: Calm,
     /// What was so at the last look.
     said: BTreeSet<String>,
 }
@@ -126,7 +128,7 @@ impl Teller {
         let mut lines = Vec::new();
         // Once for each change: what is as it was is not said again.
         for what in self.new_in(&says) {
-            lines.extend(self.often(&what, now).map(|often| Line::Warn(format!("{what}{often}"))));
+            lines.extend(suffix(self.calm.came(&what, now)).map(|often| Line::Warn(format!("{what}{often}"))));
         }
         // The end of what is counted is told with its count.
         let mut ended = self.said.iter().any(|said| !says.contains(said) && !self.calm.is_counted(said));
@@ -138,6 +140,9 @@ impl Teller {
             }
             ended |= over && !is_so;
         }
+        for Told { line, times, .. } in self.events.due(now) {
+            lines.extend((times > 0).then(|| Line::Info(format!("{times} times within a minute: {line}"))));
+        }
         if right && ended {
             lines.push(Line::Info(RIGHT.to_owned()));
         }
@@ -148,11 +153,15 @@ impl Teller {
     /// What is said with a line of the loop that is said each time; `None`: it is counted.
     #[must_use]
     pub fn often(&mut self, line: &str, now: Duration) -> Option<&'static str> {
-        match self.calm.came(line, now) {
-            Say::Now => Some(""),
-            Say::Last => Some(OFTEN),
-            Say::Not => None,
-        }
+        suffix(self.events.came(line, now))
+    }
+}
+
+const fn suffix(say: Say) -> Option<&'static str> {
+    match say {
+        Say::Now => Some(""),
+        Say::Last => Some(OFTEN),
+        Say::Not => None,
     }
 }
 
@@ -225,5 +234,17 @@ mod tests {
             "{after:?}"
         );
         assert_eq!(teller.lines(gone(), false, at(3800)), [waits()]);
+    }
+
+    #[test]
+    fn what_happens_often_is_counted_and_is_neither_so_nor_right() {
+        let mut teller = Teller::default();
+        for second in 0..5 {
+            assert_eq!(teller.often("written", at(second)).is_some(), second < 3);
+        }
+        let mut none = |second| teller.lines(BTreeSet::new(), true, at(second));
+        assert_eq!(none(61), []);
+        assert_eq!(none(63), [Line::Info("2 times within a minute: written".to_owned())]);
+        assert_eq!(none(200), []);
     }
 }

@@ -344,7 +344,9 @@ impl Keeper {
             if let Sight::Found(found) = &seen.primary {
                 let chosen = Some((found.from.clone(), found.list.name.to_string()));
                 if state.primary != chosen {
-                    if let Some(often) = self.teller.often(&format!("primary chosen: {}", found.from), now) {
+                    if let Some(often) =
+                        self.teller.often(&format!("primary chosen: {} ({})", found.from, found.list.name), now)
+                    {
                         tracing::info!(file = found.from, network = %found.list.name, "primary chosen{often}");
                     }
                     state.primary = chosen;

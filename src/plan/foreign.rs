@@ -48,9 +48,28 @@ pub struct Cached {
     /// The network's name; empty when the entry does not say.
     #[serde(rename = "networkName", default)]
     pub network: String,
+    #[serde(default)]
+    config: String,
+    #[serde(rename = "cniArgs", default)]
+    cni_args: Option<Vec<(String, String)>>,
 }
 
 impl Cached {
+    /// True if it is an attachment that meta-cni made, whatever its network is called: by the configuration of the ADD.
+    #[must_use]
+    pub fn is_ours(&self) -> bool {
+        let config = STANDARD.decode(&self.config).unwrap_or_default();
+        pointer_to_type(&config, PLUGIN_TYPE).is_ok_and(|found| found.is_some())
+    }
+
+    /// Its pod, `<namespace>/<name>`, if the runtime said it.
+    #[must_use]
+    pub fn pod(&self) -> Option<String> {
+        let given = self.cni_args.as_ref()?;
+        let value = |key| given.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str());
+        Some(format!("{}/{}", value("K8S_POD_NAMESPACE")?, value("K8S_POD_NAME")?))
+    }
+
     /// What `bytes`, an entry of libcni's cache, say; `None` when they are none.
     #[must_use]
     pub fn read(bytes: &[u8]) -> Option<Self> {
@@ -190,13 +209,15 @@ mod tests {
     #[test]
     fn f5_an_entry_says_whose_namespace_it_is() {
         let ours = r#"{"cniVersion":"1.0.0","name":"meta-cni","plugins":[{"type":"meta-cni"}]}"#;
-        let expected = Cached {
-            container_id: "c1".to_owned(),
-            netns: "/run/netns/x".into(),
-            ifname: "eth0".to_owned(),
-            network: "cbr0".to_owned(),
-        };
-        assert_eq!(Cached::read(cache(ours, "c1").as_bytes()), Some(expected));
+        let read = |config| Cached::read(cache(config, "c1").as_bytes()).unwrap();
+        let entry = read(ours);
+        let who = (entry.container_id.as_str(), entry.ifname.as_str(), entry.network.as_str());
+        assert_eq!((who, entry.netns.as_path()), (("c1", "eth0", "cbr0"), std::path::Path::new("/run/netns/x")));
+        // By its configuration, whatever its network is called.
+        assert!(entry.is_ours() && !read(&ours.replace("\"type\":\"meta-cni\"", "\"type\":\"bridge\"")).is_ours());
+        assert_eq!(entry.pod(), None);
+        let named = cache(ours, "c1").replace("\"IgnoreUnknown\",\"1\"", "\"K8S_POD_NAMESPACE\",\"n\"");
+        assert_eq!(Cached::read(named.as_bytes()).unwrap().pod().as_deref(), Some("n/p"));
         assert_eq!(Cached::read(b"{}"), None);
     }
 

@@ -98,6 +98,10 @@ pub struct Now<'a> {
     pub epoch: &'a str,
     /// DELs that wait for their time are done too.
     pub everything: bool,
+    /// Namespaces cannot be seen from here: what seems to be gone counts as alive, and only what is in the queue is done.
+    pub unseen: bool,
+    /// Nobody looks again: what finds its plugin nowhere is given up.
+    pub last: bool,
 }
 
 /// What is to be done to one sandbox.
@@ -159,7 +163,7 @@ pub fn judge(facts: Facts, now: Now<'_>) -> Judged {
         attempts: 0,
     };
     match facts.damaged {
-        Some((request, Fate::Gone)) => work.damaged = Some(request),
+        Some((request, Fate::Gone)) if !now.unseen => work.damaged = Some(request),
         Some((_, fate)) => judged.unknown = fate == Fate::Unknown,
         // What may be entries of damaged records stays with them.
         None => {
@@ -170,6 +174,7 @@ pub fn judge(facts: Facts, now: Now<'_>) -> Judged {
         }
     }
     for (record, live) in facts.records {
+        let live = live || now.unseen;
         let ifname = &record.attachment.ifname;
         let entry = facts.queue.iter().find(|(name, _)| name == ifname).map(|(_, due)| due);
         match (record.state, live, entry) {

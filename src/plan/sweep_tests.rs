@@ -36,7 +36,7 @@ fn facts(records: Vec<(Record, bool)>, queue: Vec<(&str, Due)>) -> Facts {
     Facts { id: id("c1"), records, damaged: None, queue, untidy: false }
 }
 
-const NOW: Now<'_> = Now { seconds: 100, epoch: "e", everything: false };
+const NOW: Now<'_> = Now { seconds: 100, epoch: "e", everything: false, unseen: false, last: false };
 
 /// What is finished, forgotten, alive and waiting, in short.
 fn short(judged: &Judged) -> String {

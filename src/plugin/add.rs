@@ -8,7 +8,7 @@ use crate::act::attach::attach_all;
 use crate::act::routes::route;
 use crate::act::sandbox::{adding, lock, note};
 use crate::act::undo::undone;
-use crate::act::{Acting, Context};
+use crate::act::{Acting, Context, PATIENCE};
 use crate::cni::{AttachmentId, CniError, CniResult, Code, Operation};
 use crate::config::MasterConfig;
 use crate::exec::Host;
@@ -61,6 +61,8 @@ fn locked(
     let host = Host { marks: Some(&marks) };
     let acting = Acting { context, host: &host, lock: Some(lock), epoch: context.epoch()?, patience: 0 };
     let cleared = clear(&acting, id, netns)?;
+    // What this ADD makes and cannot take back waits for the sweep.
+    let acting = Acting { patience: PATIENCE, ..acting };
     let resolver = Resolver::new(config);
     resolver.ready(deadline)?;
     let networks = wanted_networks(&resolver, asked, deadline)?;

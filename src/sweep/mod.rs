@@ -38,9 +38,12 @@ const LOOK: Span = Span::seconds(30);
 pub struct Settings {
     /// Only what is due, as a plugin call has it done; else everything.
     pub queued: bool,
-    /// Started by a plugin call, which is where the runtime is; else by a person or the daemon, who may be in a container, and then
-    /// nothing is done where no pod is to be seen.
+    /// Started by a plugin call, which is where the runtime is; else by a person or the daemon, who may be in a container.
     pub detached: bool,
+    /// Where no pod is to be seen only what a runtime asked for is done; else the sweep is refused there.
+    pub wary: bool,
+    /// Nobody sweeps after this one: what finds its plugin nowhere is given up.
+    pub last: bool,
     /// Nothing is touched.
     pub dry_run: bool,
     /// Also when nothing that was attached since the kernel started seems to be alive.
@@ -114,9 +117,11 @@ pub fn sweep(context: &Context, settings: Settings) -> Result<Option<Report>, Cn
     };
     // A dry run makes no epoch either: without one everything is of another.
     let epoch = if settings.dry_run { context.known_epoch() } else { context.epoch()? };
-    let now = Now { seconds: boot_seconds(), epoch: &epoch, everything: !settings.queued };
     let facts = all(context)?;
-    if !settings.detached && !settings.dry_run && !settings.force && is_elsewhere(&facts, &epoch) {
+    let unseen = !settings.detached && !settings.dry_run && !settings.force && is_elsewhere(&facts, &epoch);
+    let Settings { queued, last, .. } = settings;
+    let now = Now { seconds: boot_seconds(), epoch: &epoch, everything: !queued, unseen, last };
+    if unseen && !settings.wary {
         let msg = "no attachment made since the kernel started is alive as seen from here: run it where the runtime runs, in \
                    its mount namespace, or with --force if they are all gone";
         return Err(CniError::new(Code::NETNS, msg));
@@ -128,6 +133,10 @@ pub fn sweep(context: &Context, settings: Settings) -> Result<Option<Report>, Cn
     let (seen, mut report) = acted(context, planned, now);
     for error in remove_all(&litter(context)) {
         tracing::warn!(error = error.story(), "left behind");
+    }
+    if unseen {
+        // The rest stays due, for a plugin call.
+        return Ok(Some(report));
     }
     let looked = released(context, &epoch, &mut report);
     until_next(context, (now.seconds, &seen), &report, &looked)?;

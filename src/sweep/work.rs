@@ -53,7 +53,13 @@ fn held(context: &Context, planned: &Work, now: Now<'_>) -> Result<Reclaimed, Cn
 fn locked(context: &Context, id: &ContainerId, lock: Option<&SandboxLock>, now: Now<'_>) -> Vec<Action> {
     let marks = note(lock, false);
     let host = Host { marks: Some(&marks) };
-    let acting = Acting { context, host: &host, lock, epoch: now.epoch.to_owned(), patience: PATIENCE };
+    let acting = Acting {
+        context,
+        host: &host,
+        lock,
+        epoch: now.epoch.to_owned(),
+        patience: if now.last { 0 } else { PATIENCE },
+    };
     let mut done = Vec::new();
     // Once for what is damaged, once for the rest: what of it failed just now is in the queue and waits.
     let mut now = now;
@@ -96,7 +102,9 @@ fn carried_out(acting: &Acting<'_>, work: &Work) -> Vec<Action> {
             tracing::info!(sandbox = %work.id, ifname = %record.attachment.ifname, "no runtime asks for it any more; its DEL is run");
             let error = match finish(acting, record.clone(), None, deadline) {
                 Ok(Finished::Wholly) => return None,
-                Ok(Finished::Waits(error)) | Err(error) => error,
+                // The log has it.
+                Ok(Finished::Waits(error)) => return Some(error),
+                Err(error) => error,
             };
             tracing::warn!(sandbox = %work.id, "to be tried again: {}", error.msg);
             Some(error)

@@ -92,7 +92,7 @@ fn g3_a_daemon_that_serves_health_nowhere_is_seen_to_run_and_to_have_ended() {
     place.config(&json!({ "health": "off" }));
     let daemon = place.start_beside();
     eventually("its sign of life", || place.at("run/meta-cnid.lock").exists().then_some(()));
-    says(&place, "daemon", "ok", &["meta-cnid runs and serves health nowhere"]);
+    says(&place, "daemon", "ok", &["meta-cnid runs and has not told where it serves health"]);
     assert!(!place.at("run/meta-cnid.health").exists());
     // It shows itself again where its file was removed.
     std::fs::remove_file(place.at("run/meta-cnid.lock")).unwrap();

@@ -162,13 +162,16 @@ fn d13_a_living_pod_of_which_nothing_is_on_record_stands_against_it() {
     isolated(|kernel| {
         let node = node();
         let (sandbox, netns) = pod(kernel, &node, Some("extra"));
-        let entry = json!({ "kind": "cniCacheV1", "containerId": sandbox.id, "ifName": "eth0", "networkName": "meta-cni", "netns": netns });
+        let config = STANDARD.encode(r#"{"name":"any","plugins":[{"type":"meta-cni"}]}"#);
+        let entry = json!({ "kind": "cniCacheV1", "containerId": sandbox.id, "ifName": "eth0", "networkName": "any", "netns": netns,
+            "config": config, "cniArgs": [["K8S_POD_NAMESPACE", "ns"], ["K8S_POD_NAME", "p"]] });
         std::fs::write(format!("{CACHE}/meta-cni-{}-eth0", sandbox.id), entry.to_string()).unwrap();
         // Somebody removed what he took for a cache.
         let (state, away) = (node.state(), node.root().join("away"));
         std::fs::rename(&state, &away).unwrap();
         let (exit, text, errors) = cleanup(&node, &[]);
-        let named = errors.contains(&format!("{} eth0", sandbox.id)) && errors.contains("nothing is on record");
+        let named = errors.contains(&format!("pod ns/p, sandbox {}: eth0", sandbox.id))
+            && errors.contains("nothing is on record");
         assert!(exit == 4 && named, "{exit} {text} {errors}");
         assert!(node.plugins().join("meta-cni").exists() && node.conf().join("00-meta-cni.conflist").exists());
         let _ = std::fs::remove_dir_all(&state);

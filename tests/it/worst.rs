@@ -111,6 +111,26 @@ fn f6_a11_an_add_after_the_del_that_waits_for_a_plugin_is_an_add() {
 }
 
 #[test]
+fn f3_f6_an_undo_that_finds_its_plugin_nowhere_is_done_by_the_del() {
+    let node = node_with(&json!({}));
+    let release = node.root().join("release");
+    let fails = json!({ "ADD": { "block_until_file": release, "error": { "code": 42, "msg": "busy" } } });
+    node.nad("default", "extra", &scripted("extra", "extra", &fails));
+    let sandbox = Sandbox::new();
+    let add = node.call("ADD", &sandbox).networks("extra").start();
+    eventually("the additional network's ADD", || node.calls().into_iter().find(|call| call.kind == "extra"));
+    // An installer that removes all plugins makes ADDs fail, and what they made must not be forgotten for it.
+    let (plugin, away) = (node.plugins().join("main"), node.root().join("away"));
+    std::fs::rename(&plugin, &away).unwrap();
+    std::fs::write(release, "").unwrap();
+    refused(&add.wait(), 42);
+    std::fs::rename(&away, &plugin).unwrap();
+    succeeded(&node.call("DEL", &sandbox).run());
+    assert_eq!(node.calls_of("DEL").last().map(|call| call.kind.clone()).as_deref(), Some("main"));
+    nothing_left(&node, &sandbox);
+}
+
+#[test]
 fn a46_the_search_path_of_a_del_is_that_of_the_add_and_then_its_own() {
     let node = node_with(&json!({}));
     let sandbox = Sandbox::new();

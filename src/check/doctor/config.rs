@@ -157,7 +157,7 @@ pub fn daemon(seen: &Daemon, lives: bool, culprit: Option<&str>, told_in: &Path,
     const ABOUT: &str = "daemon";
     match seen {
         Daemon::Untold if lives => {
-            lines.ok(ABOUT, "meta-cnid runs and serves health nowhere: what it finds is in its log");
+            lines.ok(ABOUT, "meta-cnid runs and has not told where it serves health: what it finds is in its log");
         }
         Daemon::Untold => lines.note(ABOUT, "none: no meta-cnid runs, so nobody keeps the master config right"),
         Daemon::Unread(why) => lines.unseen(ABOUT, why),

@@ -12,7 +12,7 @@ use crate::config::keys::nearest;
 use crate::config::master::PLUGIN_TYPE;
 use crate::config::places::{BIN_DIR, CONF_DIR};
 use crate::config::{ConfigError, MasterConfig, WarningKind};
-use crate::plan::master::ANNOTATIONS;
+use crate::plan::master::{ANNOTATIONS, FILE_NAME};
 use crate::plan::primary::is_config_name;
 
 use super::{nesting, network};
@@ -152,10 +152,12 @@ pub(super) fn rules(subject: &Subject<'_>, mended: &Mended, findings: &mut Findi
 /// Where the file is the runtime looks; of one that is nowhere, or of a part, the usual place is known.
 fn apart(subject: &Subject<'_>, config: &MasterConfig, place: &str, findings: &mut Findings<'_>) {
     let mut others = vec![(BIN, config.bin_dir.as_deref().unwrap_or(Path::new(BIN_DIR))), (CONF, Path::new(CONF_DIR))];
-    others.extend(subject.document.paths.iter().filter_map(|path| Some((CONF, path.parent()?))));
+    let own = subject.document.paths.iter().filter(|path| path.file_name().is_some_and(|name| name == FILE_NAME));
+    others.extend(own.filter_map(|path| Some((CONF, path.parent()?))));
     if let Some(primary) = config.cluster_network.as_ref().filter(|primary| primary.starts_with('/')).map(Path::new) {
+        // Of a file nobody lists the directory.
         let is_file = primary.file_name().and_then(|name| name.to_str()).is_some_and(is_config_name);
-        others.push((PRIMARY, primary.parent().filter(|_| is_file).unwrap_or(primary)));
+        others.extend((!is_file).then_some((PRIMARY, primary)));
     }
     if let Some((key, why)) = not_apart(&config.state_dir, &config.run_dir, &others) {
         findings.add(&NOT_APART, subject, At::Value(format!("{place}/{key}")), &why);
