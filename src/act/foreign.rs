@@ -13,7 +13,7 @@ use crate::plan::made::{Made, Traces};
 use crate::plan::record::{Record, State};
 use crate::plan::{Pod, Sandbox};
 use crate::store::foreign::{Kept, LIBCNI_CACHE, cached, libcni, multus};
-use crate::store::records::{Damaged, Sandboxed};
+use crate::store::records::{Damaged, EVERY, Sandboxed};
 
 use super::Acting;
 use super::leases::release;
@@ -41,7 +41,7 @@ impl Lost {
     pub fn of(made: &Made, request: &IfName, damaged: &[Damaged], others: BTreeSet<String>) -> Self {
         let mut known = made.records.iter().map(|record| &record.attachment.ifname).chain(&made.tombstones);
         let alone = made.others.is_empty() && others.is_empty();
-        let traced = damaged.iter().any(|one| one.ifname == request.as_str());
+        let traced = damaged.iter().any(|one| one.ifname == request.as_str() || one.ifname == EVERY);
         let primary = !known.any(|ifname| ifname == request);
         Self { damaged: !damaged.is_empty(), primary, begun: primary && traced, guess: alone || traced, others }
     }
@@ -159,7 +159,12 @@ pub(super) fn foreign_record(
     (ordinal, of): (usize, usize),
 ) -> Record {
     let context = acting.context;
-    let binaries = binaries(std::iter::once(&foreign.list), &context.path);
+    let mut binaries = binaries(std::iter::once(&foreign.list), &context.path);
+    if let Some(dir) = context.path.dirs().first().filter(|_| acting.patience > 0) {
+        // One that is nowhere may be on its way there: each DEL looks for it again.
+        let missing = binaries.iter_mut().filter(|(_, found)| found.is_err());
+        missing.for_each(|(plugin, found)| *found = Ok(dir.join(plugin.as_str())));
+    }
     let (attachment, missing) = foreign.attachment(ordinal, &context.args, &context.path, &binaries);
     for (plugin, why) in missing {
         tracing::warn!("given up, because it can never heal: {}", why.error(&plugin).msg);

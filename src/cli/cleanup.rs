@@ -167,14 +167,9 @@ fn shared(
     text: &mut String,
 ) -> Result<Option<String>, Problem> {
     let (state_dir, run_dir) = (&context.config.state_dir, &context.config.run_dir);
-    let undone = back(layout, lock, master::Places { run_dir, state_dir }, (who, fresh(run_dir))).map_err(refused)?;
-    let (lines, waits) = match undone {
-        Back::Done(lines) => (lines, false),
-        Back::Restart(lines) => (lines, true),
-    };
-    for line in lines {
-        let _ = writeln!(text, "{line}");
-    }
+    let mut say = |line: &str| _ = writeln!(text, "{line}");
+    let undone = back(layout, lock, master::Places { run_dir, state_dir }, (who, fresh(run_dir)), &mut say);
+    let waits = undone.map_err(|why| Problem { done: text.clone(), ..refused(why) })? == Back::Restart;
     let unit = layout.runtime.unit();
     Ok(waits.then(|| {
         format!(

@@ -9,6 +9,7 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::Once;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, killpg};
@@ -16,6 +17,7 @@ use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
 use crate::cni::{CniVersion, PluginType};
+use crate::exit::Exit;
 use crate::plan::master::Spoken;
 
 use super::config::Config;
@@ -90,6 +92,9 @@ pub(super) fn sweep(config: &Config, master: &str) -> io::Result<()> {
     run(config, &["gc", "--queued", "--config", "-", "--wary"], master).map(drop)
 }
 
+/// That it was said that the host's program is older than this one.
+static OLDER: Once = Once::new();
+
 /// Runs the program; gives its stdout. A sweep is waited for by a thread, so that it leaves no zombie.
 fn run(config: &Config, args: &'static [&'static str], stdin: &str) -> io::Result<Vec<u8>> {
     let (config, stdin) = (config.clone(), stdin.to_owned());
@@ -109,7 +114,15 @@ fn run(config: &Config, args: &'static [&'static str], stdin: &str) -> io::Resul
             // One that does not read says so with its answer.
             let _ = pipe.write_all(stdin.as_bytes());
         }
-        if waits { answer(&mut child) } else { child.wait().map(|_| Vec::new()) }
+        if waits {
+            return answer(&mut child);
+        }
+        if child.wait()?.code() == Some(Exit::Usage as i32) {
+            OLDER.call_once(|| {
+                tracing::warn!("the host's meta-cni does not know what this daemon asks of it, and sweeps nothing: install the newer one");
+            });
+        }
+        Ok(Vec::new())
     };
     let told = move || {
         work().inspect_err(|error| {

@@ -193,9 +193,9 @@ fn left(install: &mut Install<'_>, layout: &Layout) -> Result<(), String> {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Back {
     /// Nothing: the runtime reads the conf dir again.
-    Done(Vec<String>),
+    Done,
     /// The runtime has to be restarted first.
-    Restart(Vec<String>),
+    Restart,
 }
 
 /// Who restarts the runtime when its configuration is as it was.
@@ -213,36 +213,36 @@ pub enum Restart {
 /// read the conf dir has been restarted; one of which nothing is known, when somebody says so who could know.
 ///
 /// # Errors
-/// The step that failed; done again, it goes on.
+/// The step that failed; done again, it goes on. What was done before is told to `say`.
 pub fn back(
     layout: &Layout,
     lock: &MasterLock,
     places: Places<'_>,
     (who, view): (Restart, Option<RuntimeView>),
+    say: &mut dyn FnMut(&str),
 ) -> Result<Back, String> {
-    let mut done = Vec::new();
     if let Some(bytes) = current(&layout.to).ok().flatten()
         && let Ok(text) = String::from_utf8(bytes)
         && current(&layout.from).ok().flatten().is_none_or(|bytes| lint(&bytes).is_err())
         && lint(text.as_bytes()).is_ok()
         && lock.write(&layout.from, &text, places).map_err(story)? == Written::Changed
     {
-        done.push(format!("{}: written until the runtime reads it again", layout.from.join(FILE_NAME).display()));
+        say(&format!("{}: written until the runtime reads it again", layout.from.join(FILE_NAME).display()));
     }
     private::decide(places.state_dir, &Layout { back: true, ..layout.clone() }).map_err(story)?;
     let restored = private::restore(layout).map_err(story)?;
     // One that was cut short before has told nobody to restart the runtime, which cannot have read what was restored only now.
     let again = layout.back && restored.is_empty();
-    done.extend(restored);
+    restored.iter().for_each(|line| say(line));
     let reads = view.map(|view| view.conf_dir == layout.from);
     if who == Restart::Ours && reads != Some(true) {
         restart(layout.runtime.unit())?;
-        done.push(format!("{}: restarted", layout.runtime.unit()));
-        return Ok(Back::Done(done));
+        say(&format!("{}: restarted", layout.runtime.unit()));
+        return Ok(Back::Done);
     }
     match reads {
-        Some(true) => Ok(Back::Done(done)),
-        None if again && who == Restart::Done => Ok(Back::Done(done)),
-        _ => Ok(Back::Restart(done)),
+        Some(true) => Ok(Back::Done),
+        None if again && who == Restart::Done => Ok(Back::Done),
+        _ => Ok(Back::Restart),
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! The file that gets the name is one that nobody has open for writing any more: executing such a file fails ("text file busy").
 
-use std::fs::Permissions;
-use std::io::Write as _;
+use std::fs::{File, Permissions};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 
@@ -18,6 +18,9 @@ const MOST: u64 = 512 << 20;
 
 /// Mode of a plugin.
 const MODE: u32 = 0o755;
+
+/// This program.
+const OURSELVES: &str = "/proc/self/exe";
 
 /// SELinux's label of a file.
 const LABEL: &str = "security.selinux";
@@ -42,6 +45,9 @@ pub fn put(source: &Path, target: &Path) -> Result<Put, StoreError> {
     let bytes = read(source, Owner::File, MOST)?.ok_or_else(|| StoreError::refused(source, "does not exist"))?;
     if !bytes.starts_with(b"\x7fELF") {
         return Err(StoreError::refused(source, "is no executable of this system"));
+    }
+    if !is_for_this_machine(&bytes).map_err(StoreError::io("look at", Path::new(OURSELVES)))? {
+        return Err(StoreError::refused(source, "is an executable of another kind of machine"));
     }
     if ends_at(&bytes).is_none_or(|end| end > bytes.len() as u64) {
         return Err(StoreError::refused(source, "was cut off: it ends before the executable does; copy it again"));
@@ -87,6 +93,13 @@ pub(super) fn replace(target: &Path, bytes: &[u8], mode: u32) -> Result<(), Stor
     sync_names(dir)
 }
 
+/// True if the executable in `bytes` is of the kind that this program is of (ELF: class, byte order and machine).
+fn is_for_this_machine(bytes: &[u8]) -> io::Result<bool> {
+    let mut own = [0; 20];
+    File::open(OURSELVES)?.read_exact(&mut own)?;
+    Ok([4..6, 18..20].into_iter().all(|kind| bytes.get(kind.clone()) == own.get(kind)))
+}
+
 /// Where the executable in `bytes` ends as its own tables have it (ELF: program and section headers); `None` when they are not all
 /// there. Linkers put the table of sections last, so that nothing can be missing before it.
 fn ends_at(bytes: &[u8]) -> Option<u64> {
@@ -128,11 +141,10 @@ fn label(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
 mod tests {
     use super::super::list;
     use super::*;
-    use std::fs::File;
 
     /// The smallest executable that is whole: a header without tables, and a text after it.
     fn elf(text: &str) -> Vec<u8> {
-        let mut bytes = b"\x7fELF\x02\x01".to_vec();
+        let mut bytes = std::fs::read(OURSELVES).unwrap()[..20].to_vec();
         bytes.resize(64, 0);
         bytes.extend_from_slice(text.as_bytes());
         bytes
@@ -184,10 +196,14 @@ mod tests {
         // By its size, which it has without a byte of it on disk.
         File::create(&source).unwrap().set_len(1 << 40).unwrap_or_else(|error| panic!("no sparse file: {error}"));
         assert!(put(&source, &target).unwrap_err().story().ends_with("source is larger than 524288 KiB"));
+        let mut other = elf("text");
+        other[18] ^= 0xff;
+        std::fs::write(&source, other).unwrap();
+        assert!(put(&source, &target).unwrap_err().story().ends_with("is an executable of another kind of machine"));
         // The table of sections is said to be where nothing is any more, or the header itself is cut.
         let mut cut = elf("text");
         (cut[40], cut[58], cut[60]) = (64, 64, 1);
-        for bytes in [&cut[..], &cut[..63], &cut[..5]] {
+        for bytes in [&cut[..], &cut[..63], &cut[..20]] {
             std::fs::write(&source, bytes).unwrap();
             assert!(put(&source, &target).unwrap_err().story().contains("was cut off"), "{}", bytes.len());
         }

@@ -16,7 +16,7 @@ use super::{MOST_STATE, Owner, StoreError, is_dir, list, make_dir, queue, read, 
 const LOST: &str = ":lost";
 
 /// The interface of what is in the place of a sandbox's directory, where each had a record: no interface is called so.
-const EVERY: &str = ":every";
+pub const EVERY: &str = ":every";
 
 /// The records under one state directory.
 #[derive(Debug, Clone)]

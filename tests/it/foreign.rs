@@ -174,8 +174,28 @@ fn f13_a_del_of_multus_network_that_fails_is_kept_and_tried_again() {
         refused(&node.call("DEL", &sandbox).run(), 44);
         assert_eq!(leases(), Vec::<String>::new(), "the other one is deleted all the same");
         succeeded(&node.call("DEL", &sandbox).run());
-        assert_eq!(node.order(), ["DEL net1 extra", "DEL net1 extra"]);
+        // The sweep may have been faster, and then what Multus kept is found once more.
+        let order = node.order();
+        assert!((2..=3).contains(&order.len()) && order.iter().all(|call| call == "DEL net1 extra"), "{order:?}");
         nothing_left(&node, &sandbox);
+    });
+}
+
+#[test]
+fn f13_f6_a_pod_of_multus_whose_plugin_is_away_for_a_moment_is_not_forgotten() {
+    isolated(|_| {
+        let node = later_node();
+        let sandbox = Sandbox::new();
+        let list = bridge("cluster", 5);
+        add_by_hand(&node, &sandbox, &list, "eth0");
+        scratch(&sandbox, &[("", &list, None)]);
+        let (plugin, away) = (node.plugins().join("bridge"), node.root().join("away"));
+        std::fs::rename(&plugin, &away).unwrap();
+        succeeded(&node.call("DEL", &sandbox).run());
+        assert!(record_path(&node, &sandbox, "eth0").exists() && !leases().is_empty(), "{}", node.log());
+        std::fs::rename(&away, &plugin).unwrap();
+        succeeded(&node.call("DEL", &sandbox).run());
+        all_gone(&node, &sandbox);
     });
 }
 

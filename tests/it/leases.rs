@@ -190,7 +190,8 @@ fn f4_a_release_that_fails_is_in_the_queue_and_tried_again() {
         assert!(node.state().join("queue").join(&sandbox.id).join("net1.json").exists());
         assert_eq!(leases(), ["net-a/10.77.2.9"], "the primary's own is gone");
         succeeded(&node.call("DEL", &sandbox).run());
-        assert_eq!(node.calls_of("DEL").len(), 2);
+        // The sweep may have been faster, and then the lease, which this plugin leaves, is found once more.
+        assert!((2..=3).contains(&node.calls_of("DEL").len()), "{:?}", node.order());
         only_quarantine_left(&node, &sandbox, 1);
     });
 }

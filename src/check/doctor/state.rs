@@ -47,7 +47,7 @@ pub fn records(seen: &Records, lines: &mut Lines) {
     let (live, stale, damaged) = (seen.live, seen.stale.len(), seen.damaged.len());
     lines.ok(ABOUT, format!("{live} attachments live, {stale} stale, {damaged} damaged"));
     lines.each(ABOUT, &seen.stale, |lines, what| {
-        let says = format!("{what}: its sandbox is gone, and nobody has deleted it");
+        let says = format!("{what}: its sandbox is gone, and it is not deleted yet");
         lines.wrong(ABOUT, says, "the sweep does it; at once: `meta-cni gc`");
     });
     lines.each(ABOUT, &seen.damaged, |lines, why| {

@@ -218,7 +218,7 @@ fn files_left(folder: &Path, left: &mut BTreeSet<String>) {
         let of_a_network = name == "lock" || name.starts_with("last_reserved_ip.");
         // The maker of the epoch may die on the way: at most once per boot, in a place that a boot empties.
         let known = ["primary.json", "epoch", "adding", "sweep", "sweeping"];
-        let of_the_daemon = ["master.json", "master.lock", "meta-cnid.health", "runtime.json"];
+        let of_the_daemon = ["master.json", "master.lock", "meta-cnid.health", "meta-cnid.lock", "runtime.json"];
         let of_the_node =
             known.contains(&name.as_str()) || of_the_daemon.contains(&name.as_str()) || name.starts_with(".epoch.");
         if !of_a_network && !of_the_node {
