@@ -52,8 +52,7 @@ fn undo_all(acting: &Acting<'_>, records: Vec<Record>) -> Vec<CniError> {
     for mut record in records.into_iter().rev() {
         let failures = delete(acting, &record, deadline);
         match judge(acting, &record, failures) {
-            Err(error) => left.push(error),
-            Ok(Finished::Waits(error)) => left.push(error),
+            Err(error) | Ok(Finished::Waits(error)) => left.push(error),
             Ok(Finished::Wholly) => {
                 record.state = State::Undone;
                 (record.result, record.left, record.routed) = (None, None, None);

@@ -255,13 +255,16 @@ fn alive(context: &Context, strict: bool) -> Result<Alive, Problem> {
 
 /// Refuses for living sandboxes that libcni has as ours and nothing is on record of, unless by `force`: the state is lost, or elsewhere.
 fn unrecorded(context: &Context, force: bool) -> Result<(), Problem> {
+    if force {
+        return Ok(());
+    }
     let Context { config, records, .. } = context;
     let known = records.sandboxes().map_err(story)?;
     let is_known = |one: &Cached| known.iter().any(|id| id.as_str() == one.container_id);
     // The path of an old entry may lead to the host's own by now (`/proc/<pid>/ns/net`).
     let own = netns::own().ok();
     let living = |one: &Cached| matches!(place(&one.netns), Place::Is(now) if own != Some(now));
-    let ours = |one: &Cached| one.is_ours() && !is_known(one) && living(one);
+    let ours = |one: &Cached| !is_known(one) && living(one) && one.is_ours();
     let named: Vec<String> = cached(LIBCNI_CACHE.as_ref())
         .into_iter()
         .filter(ours)
@@ -270,7 +273,7 @@ fn unrecorded(context: &Context, force: bool) -> Result<(), Problem> {
             format!("{pod}sandbox {}: {}", one.container_id, one.ifname)
         })
         .collect();
-    if force || named.is_empty() {
+    if named.is_empty() {
         return Ok(());
     }
     Err(refused(format!(
@@ -318,7 +321,7 @@ fn config(args: &CleanupArgs, places: &Places) -> Result<MasterConfig, Problem> 
 }
 
 fn refused(what: impl Into<String>) -> Problem {
-    Problem::new(Exit::Refused, what.into())
+    Problem::new(Exit::Refused, what)
 }
 
 fn story(error: StoreError) -> Problem {

@@ -2,12 +2,10 @@
 
 use crate::config::places::RUN_DIR;
 use crate::install::{Failed, InstallArgs, Known, run as install};
+use crate::store::program::OURSELVES;
 use crate::store::runtime::fresh;
 
 use super::{Exit, Problem};
-
-/// This program, also when its file has been replaced.
-const OURSELVES: &str = "/proc/self/exe";
 
 /// Installs, and says what was done.
 pub(super) fn run(args: &InstallArgs) -> Result<(String, Exit), Problem> {

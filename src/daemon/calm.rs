@@ -1,14 +1,10 @@
 //! How often a line that comes and goes is said: the first times at once, and once a minute how often when that goes on, as a fight is
 //! (D10). A line that was not said of late is always said at once. Pure: time comes in as how long the daemon has run.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// This many times within [`WINDOW`] a line is said at once.
-const AT_ONCE: usize = 3;
-
-/// How long a time counts, and how far apart the summaries are.
-const WINDOW: Duration = Duration::from_secs(60);
+use super::fights::{Recent, WINDOW};
 
 /// What is said with a line the last time.
 const OFTEN: &str = " (it comes and goes: from now on it is counted, and said once a minute)";
@@ -46,8 +42,8 @@ pub struct Calm {
 
 #[derive(Debug, Clone, Default)]
 struct Kept {
-    /// When it came, within [`WINDOW`], but for what is counted.
-    recent: VecDeque<Duration>,
+    /// When it came, but for what is counted.
+    recent: Recent,
     /// When it was last told that it is counted, and how often it came since.
     counted: Option<(Duration, usize)>,
 }
@@ -57,17 +53,13 @@ impl Calm {
     #[must_use]
     pub fn came(&mut self, line: &str, now: Duration) -> Say {
         self.lines
-            .retain(|_, line| line.counted.is_some() || line.recent.back().is_some_and(|last| *last + WINDOW >= now));
+            .retain(|_, line| line.counted.is_some() || line.recent.last().is_some_and(|last| last + WINDOW >= now));
         let line = self.lines.entry(line.to_owned()).or_default();
         if let Some((_, times)) = &mut line.counted {
             *times += 1;
             return Say::Not;
         }
-        line.recent.push_back(now);
-        while line.recent.front().is_some_and(|first| *first + WINDOW < now) {
-            line.recent.pop_front();
-        }
-        if line.recent.len() < AT_ONCE {
+        if !line.recent.came(now) {
             return Say::Now;
         }
         line.counted = Some((now, 0));

@@ -4,19 +4,45 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// This many restorations within [`WINDOW`] are a fight.
+/// This many times within [`WINDOW`] are many.
 const AT_ONCE: usize = 3;
 
-/// How long a restoration counts, and how far apart they are in a fight.
-const WINDOW: Duration = Duration::from_secs(60);
+/// How long a time counts, and how far apart things are done or said when there are many.
+pub const WINDOW: Duration = Duration::from_secs(60);
 
 /// A fight is over when nothing was to be restored for this long.
 const PEACE: Duration = Duration::from_secs(150);
 
+/// When something happened of late: within [`WINDOW`] of the last time.
+#[derive(Debug, Clone, Default)]
+pub struct Recent(VecDeque<Duration>);
+
+impl Recent {
+    /// It happened at `now`; true if that is many times.
+    pub fn came(&mut self, now: Duration) -> bool {
+        self.0.push_back(now);
+        while self.0.front().is_some_and(|first| *first + WINDOW < now) {
+            self.0.pop_front();
+        }
+        self.0.len() >= AT_ONCE
+    }
+
+    /// When it last happened.
+    #[must_use]
+    pub fn last(&self) -> Option<Duration> {
+        self.0.back().copied()
+    }
+
+    /// It is as if it had never happened.
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+}
+
 /// The restorations of late.
 #[derive(Debug, Clone, Default)]
 pub struct Fights {
-    recent: VecDeque<Duration>,
+    recent: Recent,
     /// Since when it is a fight.
     fighting: Option<Duration>,
 }
@@ -26,8 +52,8 @@ impl Fights {
     #[must_use]
     pub fn pause(&mut self, now: Duration) -> Duration {
         self.settle(now);
-        match (self.fighting, self.recent.back()) {
-            (Some(_), Some(last)) => (*last + WINDOW).saturating_sub(now),
+        match (self.fighting, self.recent.last()) {
+            (Some(_), Some(last)) => (last + WINDOW).saturating_sub(now),
             _ => Duration::ZERO,
         }
     }
@@ -35,11 +61,7 @@ impl Fights {
     /// The file was restored at `now`; true if that made it a fight.
     pub fn restored(&mut self, now: Duration) -> bool {
         self.settle(now);
-        self.recent.push_back(now);
-        while self.recent.front().is_some_and(|first| *first + WINDOW < now) {
-            self.recent.pop_front();
-        }
-        let begins = self.fighting.is_none() && self.recent.len() >= AT_ONCE;
+        let begins = self.recent.came(now) && self.fighting.is_none();
         if begins {
             self.fighting = Some(now);
         }
@@ -54,7 +76,7 @@ impl Fights {
     }
 
     fn settle(&mut self, now: Duration) {
-        if self.recent.back().is_none_or(|last| *last + PEACE < now) {
+        if self.recent.last().is_none_or(|last| last + PEACE < now) {
             self.recent.clear();
             self.fighting = None;
         }

@@ -8,6 +8,7 @@ use crate::cri::ask;
 use crate::exit::Exit;
 use crate::install::{Failed, InstallArgs, Known, run as install};
 use crate::plan::install::PROGRAM;
+use crate::store::program::OURSELVES;
 use crate::store::resolved;
 
 use super::runtime::view;
@@ -29,7 +30,7 @@ pub(super) fn run(args: &InstallArgs, socket: Option<&Path>) -> Exit {
         }
     };
     // The plugin lies beside the daemon, wherever both were put.
-    let beside = resolved(Path::new("/proc/self/exe")).and_then(|path| Some(path.parent()?.join(PROGRAM)));
+    let beside = resolved(Path::new(OURSELVES)).and_then(|path| Some(path.parent()?.join(PROGRAM)));
     let known = Known { look: &look, trusted: true, source: beside.unwrap_or_else(|| PROGRAM.into()) };
     let (text, wholly, why) = match install(args, &known) {
         Ok((text, wholly)) => (text, wholly, None),

@@ -42,8 +42,8 @@ const SHORT: Duration = Duration::from_millis(50);
 /// How soon a write that failed is tried again.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
-/// For how long a sweep that is due is left to plugin calls, which are where the runtime is: what the daemon starts does nothing where
-/// no pod is to be seen, and must not keep them from it.
+/// For how long a sweep that is due is left to plugin calls, which are where the runtime is: what the daemon starts does only
+/// what a runtime asked for where no pod is to be seen, and must not keep them from the rest.
 const LEFT_TO_CALLS: Duration = Duration::from_secs(60);
 
 /// How long the answers of plugins to VERSION are taken for true: a plugin may be upgraded.

@@ -11,6 +11,7 @@ use crate::cni::conf::pointer_to_type;
 use crate::cni::{CniArgs, IfName, NetworkConfigList, Object};
 use crate::config::master::PLUGIN_TYPE;
 
+use super::Pod;
 use super::del::Foreign;
 
 /// An entry of libcni's cache, `<cache>/results/<network>-<container ID>-<ifname>`.
@@ -65,9 +66,8 @@ impl Cached {
     /// Its pod, `<namespace>/<name>`, if the runtime said it.
     #[must_use]
     pub fn pod(&self) -> Option<String> {
-        let given = self.cni_args.as_ref()?;
-        let value = |key| given.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str());
-        Some(format!("{}/{}", value("K8S_POD_NAMESPACE")?, value("K8S_POD_NAME")?))
+        let pod = Pod::of(&args(self.cni_args.as_deref()?)?).filter(|pod| !pod.namespace.is_empty())?;
+        Some(format!("{}/{}", pod.namespace, pod.name))
     }
 
     /// What `bytes`, an entry of libcni's cache, say; `None` when they are none.
@@ -75,6 +75,12 @@ impl Cached {
     pub fn read(bytes: &[u8]) -> Option<Self> {
         serde_json::from_slice(bytes).ok()
     }
+}
+
+/// `CNI_ARGS` of the ADD, as an entry has them.
+fn args(pairs: &[(String, String)]) -> Option<CniArgs> {
+    let pairs: Vec<String> = pairs.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    CniArgs::parse(&pairs.join(";")).ok()
 }
 
 /// What libcni's cache has of a container.
@@ -88,14 +94,12 @@ pub fn from_cache(bytes: &[u8], container_id: &str) -> Option<Foreign> {
     }
     let config = STANDARD.decode(entry.config).ok()?;
     let list = list_of(&config, Some(&entry.network))?;
-    let args: Vec<String> =
-        entry.cni_args.unwrap_or_default().into_iter().map(|(key, value)| format!("{key}={value}")).collect();
     let foreign = Foreign {
         network: entry.network,
         list,
         ifname: IfName::new(entry.ifname).ok()?,
         arguments: entry.capability_args.unwrap_or_default(),
-        args: CniArgs::parse(&args.join(";")).ok(),
+        args: args(&entry.cni_args.unwrap_or_default()),
         result: entry.result.filter(|result| result.get() != "null"),
     };
     Some(foreign)

@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use super::StoreError;
-use super::lock::{still_at, try_file};
+use super::lock::{is_contended, still_at, try_file};
 use super::master::is_removing;
 
 fn path(run_dir: &Path) -> PathBuf {
@@ -48,7 +48,7 @@ pub fn lives(run_dir: &Path) -> Result<bool, StoreError> {
         };
     // Shared: of two who look at once neither is taken for a daemon.
     let tried = fs2::FileExt::try_lock_shared(&file);
-    Ok(tried.is_err_and(|error| error.raw_os_error() == fs2::lock_contended_error().raw_os_error()))
+    Ok(tried.is_err_and(|error| is_contended(&error)))
 }
 
 #[cfg(test)]

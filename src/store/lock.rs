@@ -61,7 +61,7 @@ pub fn try_sandbox(
         let file = open(&path)?;
         match file.try_lock_exclusive() {
             Ok(()) => {}
-            Err(error) if error.raw_os_error() == fs2::lock_contended_error().raw_os_error() => {
+            Err(error) if is_contended(&error) => {
                 let metadata = file.metadata().map_err(StoreError::io("look at", &path))?;
                 return Ok(Attempt::Busy(metadata.dev(), metadata.ino()));
             }
@@ -185,7 +185,7 @@ fn try_by(path: &Path, lock: fn(&File) -> io::Result<()>) -> Result<Option<File>
     let file = open(path)?;
     match lock(&file) {
         Ok(()) => Ok(Some(file)),
-        Err(error) if error.raw_os_error() == fs2::lock_contended_error().raw_os_error() => Ok(None),
+        Err(error) if is_contended(&error) => Ok(None),
         Err(error) => Err(StoreError::io("lock", path)(error)),
     }
 }
@@ -248,6 +248,11 @@ fn parse(bytes: &[u8]) -> LockHolder {
         }
     }
     holder
+}
+
+/// True if somebody else has the lock.
+pub(super) fn is_contended(error: &io::Error) -> bool {
+    error.raw_os_error() == fs2::lock_contended_error().raw_os_error()
 }
 
 #[cfg(test)]

@@ -19,8 +19,8 @@ const MOST: u64 = 512 << 20;
 /// Mode of a plugin.
 const MODE: u32 = 0o755;
 
-/// This program.
-const OURSELVES: &str = "/proc/self/exe";
+/// This program, also when its file has been replaced.
+pub const OURSELVES: &str = "/proc/self/exe";
 
 /// SELinux's label of a file.
 const LABEL: &str = "security.selinux";

@@ -100,14 +100,15 @@ fn carried_out(acting: &Acting<'_>, work: &Work) -> Vec<Action> {
         Subject::Record(at) => {
             let record = &work.finish[at];
             tracing::info!(sandbox = %work.id, ifname = %record.attachment.ifname, "no runtime asks for it any more; its DEL is run");
-            let error = match finish(acting, record.clone(), None, deadline) {
-                Ok(Finished::Wholly) => return None,
+            match finish(acting, record.clone(), None, deadline) {
+                Ok(Finished::Wholly) => None,
                 // The log has it.
-                Ok(Finished::Waits(error)) => return Some(error),
-                Err(error) => error,
-            };
-            tracing::warn!(sandbox = %work.id, "to be tried again: {}", error.msg);
-            Some(error)
+                Ok(Finished::Waits(error)) => Some(error),
+                Err(error) => {
+                    tracing::warn!(sandbox = %work.id, "to be tried again: {}", error.msg);
+                    Some(error)
+                }
+            }
         }
         Subject::Tombstone(ifname) => records.remove(&work.id, ifname).err().map(CniError::from),
         Subject::Entry(ifname) => queue::done(state_dir, &work.id, ifname).err().map(CniError::from),

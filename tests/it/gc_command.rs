@@ -82,10 +82,7 @@ fn f5_what_a_daemon_starts_takes_nothing_where_no_pod_is_to_be_seen() {
     let dead = gone(&node);
     // But what the runtime asked for.
     let asked = gone(&node);
-    let (plugin, away) = (node.plugins().join("main"), node.root().join("away"));
-    std::fs::rename(&plugin, &away).unwrap();
-    succeeded(&node.call("DEL", &asked).run());
-    std::fs::rename(&away, &plugin).unwrap();
+    while_away(&node, "main", || succeeded(&node.call("DEL", &asked).run()));
     let mut due = entry(&entry_path(&node, &asked, "eth0"));
     due["due"] = 0.into();
     std::fs::write(entry_path(&node, &asked, "eth0"), due.to_string()).unwrap();

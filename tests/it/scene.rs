@@ -100,6 +100,15 @@ pub fn ended(pid: u64) {
     eventually(&format!("the end of process {pid}"), || (!runs(pid)).then_some(()));
 }
 
+/// What `run` gives while the plugin `kind` of the node is nowhere, as an installer has it for a moment.
+pub fn while_away<T>(node: &Node, kind: &str, run: impl FnOnce() -> T) -> T {
+    let (plugin, away) = (node.plugins().join(kind), node.root().join("away"));
+    std::fs::rename(&plugin, &away).unwrap();
+    let done = run();
+    std::fs::rename(&away, &plugin).unwrap();
+    done
+}
+
 /// SIGKILL to a process that the test, or a plugin of it, started.
 pub fn kill(pid: u64) {
     let pid = nix::unistd::Pid::from_raw(i32::try_from(pid).unwrap());

@@ -68,13 +68,12 @@ fn f6_a_plugin_that_cannot_be_run_for_now_is_kept_until_it_can() {
 #[test]
 fn f6_a_plugin_that_is_gone_everywhere_holds_no_del_up_and_is_asked_when_it_is_there_again() {
     let (node, sandbox) = attached();
-    let (plugin, away) = (node.plugins().join("main"), node.root().join("away"));
-    std::fs::rename(&plugin, &away).unwrap();
-    succeeded(&node.call("DEL", &sandbox).run());
-    // An installer that removes a plugin before it puts the new one there: what the pod had must not be forgotten.
-    assert!(record_path(&node, &sandbox, "eth0").exists(), "its DEL can still heal");
-    let mut waiting = entry(&entry_path(&node, &sandbox, "eth0"));
-    std::fs::rename(&away, &plugin).unwrap();
+    let mut waiting = while_away(&node, "main", || {
+        succeeded(&node.call("DEL", &sandbox).run());
+        // An installer that removes a plugin before it puts the new one there: what the pod had must not be forgotten.
+        assert!(record_path(&node, &sandbox, "eth0").exists(), "its DEL can still heal");
+        entry(&entry_path(&node, &sandbox, "eth0"))
+    });
     waiting["due"] = 0.into();
     std::fs::write(entry_path(&node, &sandbox, "eth0"), waiting.to_string()).unwrap();
     let mut gc = crate::gc_command::gc(&node, &["--queued"]);
@@ -100,10 +99,7 @@ fn f6_a_plugin_that_stays_away_is_given_up_by_the_dels_of_a_runtime_too() {
 #[test]
 fn f6_a11_an_add_after_the_del_that_waits_for_a_plugin_is_an_add() {
     let (node, sandbox) = attached();
-    let (plugin, away) = (node.plugins().join("main"), node.root().join("away"));
-    std::fs::rename(&plugin, &away).unwrap();
-    succeeded(&node.call("DEL", &sandbox).run());
-    std::fs::rename(&away, &plugin).unwrap();
+    while_away(&node, "main", || succeeded(&node.call("DEL", &sandbox).run()));
     succeeded(&node.call("ADD", &sandbox).run());
     assert_eq!(node.order(), ["ADD eth0 main", "DEL eth0 main", "ADD eth0 main"]);
     succeeded(&node.call("DEL", &sandbox).run());
@@ -120,11 +116,10 @@ fn f3_f6_an_undo_that_finds_its_plugin_nowhere_is_done_by_the_del() {
     let add = node.call("ADD", &sandbox).networks("extra").start();
     eventually("the additional network's ADD", || node.calls().into_iter().find(|call| call.kind == "extra"));
     // An installer that removes all plugins makes ADDs fail, and what they made must not be forgotten for it.
-    let (plugin, away) = (node.plugins().join("main"), node.root().join("away"));
-    std::fs::rename(&plugin, &away).unwrap();
-    std::fs::write(release, "").unwrap();
-    refused(&add.wait(), 42);
-    std::fs::rename(&away, &plugin).unwrap();
+    while_away(&node, "main", || {
+        std::fs::write(release, "").unwrap();
+        refused(&add.wait(), 42);
+    });
     succeeded(&node.call("DEL", &sandbox).run());
     assert_eq!(node.calls_of("DEL").last().map(|call| call.kind.clone()).as_deref(), Some("main"));
     nothing_left(&node, &sandbox);
